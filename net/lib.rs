@@ -1,0 +1,1 @@
+//! Frames, jute and connections. Knows no sessions.

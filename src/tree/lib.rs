@@ -1,0 +1,5 @@
+//! The znode tree: paths, nodes, ACLs, requests, transactions, watches, sessions. Pure: no clock, no I/O.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;

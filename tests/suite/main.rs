@@ -1,0 +1,2 @@
+//! Everything that runs against the real binary or the whole repository.
+fn main() {}

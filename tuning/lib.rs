@@ -1,0 +1,1 @@
+//! Cores, placement and what the host offers. Knows no server.
