@@ -3,3 +3,10 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+
+pub mod acl;
+pub mod code;
+pub mod path;
+pub mod request;
+pub mod stat;
+pub mod txn;
