@@ -5,8 +5,12 @@
 //! Invariant  whatever the peer sends, decoding ends in a record or a `DecodeError`: no panic, and no allocation that
 //!            is not proportional to the bytes that really arrived.
 
+pub mod buffer;
+pub mod conn;
 pub mod error;
 pub mod frame;
 pub mod jute;
+pub mod listener;
 pub mod opcode;
 pub mod record;
+mod sys;

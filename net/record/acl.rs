@@ -38,7 +38,7 @@ records! {
 
     /// setACL.
     SetAclRequest<'a> {
-        /// The node. Null is an invalid path rather than a broken record, so it is not refused here.
+        /// The node. Null fails when the request is prepared.
         path: Option<Cow<'a, str>>,
         /// The new ACL; null and empty are refused when the request is prepared.
         acl: Option<Vec<Acl<'a>>>,

@@ -243,7 +243,7 @@ mod tests {
     use crate::jute::{decode, encode};
 
     fn delete() -> MultiOp<'static> {
-        MultiOp::Delete(DeleteRequest { path: Cow::Borrowed("/a"), version: -1 })
+        MultiOp::Delete(DeleteRequest { path: Some(Cow::Borrowed("/a")), version: -1 })
     }
 
     fn read() -> MultiOp<'static> {

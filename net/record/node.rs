@@ -8,8 +8,8 @@ use crate::jute::records;
 records! {
     /// create, create2 and createContainer.
     CreateRequest<'a> {
-        /// Path of the new node, without the suffix of a sequential one.
-        path: Cow<'a, str>,
+        /// Path of the new node, without the suffix of a sequential one. Null fails when the request is prepared.
+        path: Option<Cow<'a, str>>,
         /// Its data; null is kept as null.
         data: Option<&'a [u8]>,
         /// Its ACL; null and empty are refused when the request is prepared.
@@ -21,7 +21,7 @@ records! {
     /// createTTL.
     CreateTtlRequest<'a> {
         /// As in `CreateRequest`.
-        path: Cow<'a, str>,
+        path: Option<Cow<'a, str>>,
         /// As in `CreateRequest`.
         data: Option<&'a [u8]>,
         /// As in `CreateRequest`.
@@ -48,8 +48,8 @@ records! {
 
     /// delete.
     DeleteRequest<'a> {
-        /// The node.
-        path: Cow<'a, str>,
+        /// The node. Null fails when the request is prepared.
+        path: Option<Cow<'a, str>>,
         /// The version it must have; -1 for any.
         version: i32,
     }
@@ -86,7 +86,7 @@ records! {
 
     /// setData.
     SetDataRequest<'a> {
-        /// The node. Null is an invalid path rather than a broken record, so it is not refused here.
+        /// The node. Null fails when the request is prepared.
         path: Option<Cow<'a, str>>,
         /// The new data.
         data: Option<&'a [u8]>,
@@ -102,7 +102,7 @@ records! {
 
     /// check, only inside multi.
     CheckVersionRequest<'a> {
-        /// The node. Null is an invalid path rather than a broken record, so it is not refused here.
+        /// The node. Null fails when the request is prepared.
         path: Option<Cow<'a, str>>,
         /// The version it must have; -1 for any.
         version: i32,
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn create_matches_the_java_clients_bytes() {
         let request: CreateRequest<'_> = decode(CREATE).unwrap();
-        assert_eq!(request.path, "/a");
+        assert_eq!(request.path.as_deref(), Some("/a"));
         assert_eq!(request.data, Some(&b"x"[..]));
         assert_eq!(request.acl, Some(vec![Acl::open()]));
         assert_eq!(request.flags, 0);

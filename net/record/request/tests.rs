@@ -10,7 +10,7 @@ fn text(text: &str) -> Cow<'_, str> {
 }
 
 fn create(path: &str) -> CreateRequest<'_> {
-    CreateRequest { path: text(path), data: Some(b"value"), acl: Some(vec![Acl::open()]), flags: 0 }
+    CreateRequest { path: Some(text(path)), data: Some(b"value"), acl: Some(vec![Acl::open()]), flags: 0 }
 }
 
 /// One of each, and the variants where null has a meaning.
@@ -22,8 +22,14 @@ fn samples() -> Vec<Request<'static>> {
         Request::Create(create("/a")),
         Request::Create2(CreateRequest { data: None, acl: None, ..create("/a") }),
         Request::CreateContainer(CreateRequest { data: Some(b""), acl: Some(vec![]), ..create("/a") }),
-        Request::CreateTtl(CreateTtlRequest { path: path.clone(), data: None, acl: None, flags: 5, ttl_ms: 1 << 39 }),
-        Request::Delete(DeleteRequest { path: path.clone(), version: -1 }),
+        Request::CreateTtl(CreateTtlRequest {
+            path: Some(path.clone()),
+            data: None,
+            acl: None,
+            flags: 5,
+            ttl_ms: 1 << 39,
+        }),
+        Request::Delete(DeleteRequest { path: Some(path.clone()), version: -1 }),
         Request::Exists(ExistsRequest { path: path.clone(), watch }),
         Request::GetData(GetDataRequest { path: path.clone(), watch }),
         Request::SetData(SetDataRequest { path: Some(path.clone()), data: Some(b"x"), version: 7 }),

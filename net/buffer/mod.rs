@@ -1,0 +1,12 @@
+//! Where bytes wait: what has been received and is not yet handled, what is answered and not yet sent.
+//!
+//! Invariant  a connection with nothing in either holds no memory for it: blocks belong to the executor's `Pool` and
+//!            are lent only while there are bytes in them.
+
+mod pool;
+mod receive;
+mod reply;
+
+pub use pool::{BLOCK_BYTES, Pool};
+pub use receive::ReceiveBuffer;
+pub use reply::{ReplyBuffer, ReplyFrame, SHARED_MIN_BYTES};
