@@ -23,7 +23,9 @@ pub use children::{
 };
 pub use connect::{ConnectRequest, ConnectResponse, PASSWORD_LEN};
 pub use header::{MultiHeader, ReplyHeader, RequestHeader, xid};
-pub use multi::{MultiOp, MultiRequest, MultiResponse, MultiResult, encode_multi_end, fuzz_multi};
+pub use multi::{
+    MultiOp, MultiReadOp, MultiReadRequest, MultiRequest, MultiResponse, MultiResult, encode_multi_end, fuzz_multi,
+};
 pub use node::{
     CheckVersionRequest, Create2Response, CreateRequest, CreateResponse, CreateTtlRequest, DeleteRequest,
     ExistsRequest, ExistsResponse, GetDataRequest, GetDataResponse, SetDataRequest, SetDataResponse,

@@ -1,5 +1,6 @@
 //! Multi and multiRead: several operations in one request, each with a header of its own.
 //!
+//! Invariant  a multi holds writes only, a multiRead reads only; a request that mixes them does not decode.
 //! Absent     what the flags of a create mean. A multi treats a bad flag as a broken request, which is decided where
 //!            wire requests become the tree's.
 
@@ -18,109 +19,94 @@ use crate::{
     opcode::OpCode,
 };
 
-/// One operation of a multi.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MultiOp<'a> {
-    /// create.
-    Create(CreateRequest<'a>),
-    /// create2.
-    Create2(CreateRequest<'a>),
-    /// createContainer.
-    CreateContainer(CreateRequest<'a>),
-    /// createTTL.
-    CreateTtl(CreateTtlRequest<'a>),
-    /// delete.
-    Delete(DeleteRequest<'a>),
-    /// setData.
-    SetData(SetDataRequest<'a>),
-    /// check.
-    Check(CheckVersionRequest<'a>),
-    /// getChildren, only in a multiRead.
-    GetChildren(GetChildrenRequest<'a>),
-    /// getData, only in a multiRead.
-    GetData(GetDataRequest<'a>),
+/// Names the operations of one kind of multi once and derives both directions from that list.
+macro_rules! operations {
+    ($(#[$doc:meta])* $ops:ident, $(#[$request_doc:meta])* $request:ident {
+        $($(#[$variant_doc:meta])* $variant:ident($record:ty),)*
+    }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum $ops<'a> {
+            $($(#[$variant_doc])* $variant($record),)*
+        }
+
+        impl $ops<'_> {
+            /// Its number.
+            pub fn op(&self) -> OpCode {
+                match self {
+                    $($ops::$variant(_) => OpCode::$variant,)*
+                }
+            }
+        }
+
+        $(#[$request_doc])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct $request<'a> {
+            /// In order.
+            pub ops: Vec<$ops<'a>>,
+        }
+
+        impl<'a> Record<'a> for $request<'a> {
+            const LEN_MIN: usize = MultiHeader::LEN_MIN;
+
+            fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+                let mut ops = Vec::new();
+                loop {
+                    let header = MultiHeader::decode(reader)?;
+                    if header.done {
+                        return Ok($request { ops });
+                    }
+                    ops.push(match OpCode::from_wire(header.op) {
+                        $(Some(OpCode::$variant) => $ops::$variant(Record::decode(reader)?),)*
+                        _ => return Err(DecodeError::Tag(header.op)),
+                    });
+                }
+            }
+
+            fn encode(&self, writer: &mut Writer<'_>) {
+                for op in &self.ops {
+                    MultiHeader { op: op.op().to_wire(), done: false, err: -1 }.encode(writer);
+                    match op {
+                        $($ops::$variant(record) => record.encode(writer),)*
+                    }
+                }
+                MultiHeader::END.encode(writer);
+            }
+        }
+    };
 }
 
-impl<'a> MultiOp<'a> {
-    /// Its number.
-    pub fn op(&self) -> OpCode {
-        match self {
-            MultiOp::Create(_) => OpCode::Create,
-            MultiOp::Create2(_) => OpCode::Create2,
-            MultiOp::CreateContainer(_) => OpCode::CreateContainer,
-            MultiOp::CreateTtl(_) => OpCode::CreateTtl,
-            MultiOp::Delete(_) => OpCode::Delete,
-            MultiOp::SetData(_) => OpCode::SetData,
-            MultiOp::Check(_) => OpCode::Check,
-            MultiOp::GetChildren(_) => OpCode::GetChildren,
-            MultiOp::GetData(_) => OpCode::GetData,
-        }
-    }
-
-    /// Whether it belongs in a multiRead rather than in a multi.
-    pub fn is_read(&self) -> bool {
-        matches!(self, MultiOp::GetChildren(_) | MultiOp::GetData(_))
-    }
-
-    fn decode(op: i32, reader: &mut Reader<'a>) -> Result<MultiOp<'a>, DecodeError> {
-        Ok(match OpCode::from_wire(op) {
-            Some(OpCode::Create) => MultiOp::Create(Record::decode(reader)?),
-            Some(OpCode::Create2) => MultiOp::Create2(Record::decode(reader)?),
-            Some(OpCode::CreateContainer) => MultiOp::CreateContainer(Record::decode(reader)?),
-            Some(OpCode::CreateTtl) => MultiOp::CreateTtl(Record::decode(reader)?),
-            Some(OpCode::Delete) => MultiOp::Delete(Record::decode(reader)?),
-            Some(OpCode::SetData) => MultiOp::SetData(Record::decode(reader)?),
-            Some(OpCode::Check) => MultiOp::Check(Record::decode(reader)?),
-            Some(OpCode::GetChildren) => MultiOp::GetChildren(Record::decode(reader)?),
-            Some(OpCode::GetData) => MultiOp::GetData(Record::decode(reader)?),
-            _ => return Err(DecodeError::Tag(op)),
-        })
-    }
-
-    fn encode(&self, writer: &mut Writer<'_>) {
-        MultiHeader { op: self.op().to_wire(), done: false, err: -1 }.encode(writer);
-        match self {
-            MultiOp::Create(request) | MultiOp::Create2(request) | MultiOp::CreateContainer(request) => {
-                request.encode(writer);
-            }
-            MultiOp::CreateTtl(request) => request.encode(writer),
-            MultiOp::Delete(request) => request.encode(writer),
-            MultiOp::SetData(request) => request.encode(writer),
-            MultiOp::Check(request) => request.encode(writer),
-            MultiOp::GetChildren(request) => request.encode(writer),
-            MultiOp::GetData(request) => request.encode(writer),
-        }
+operations! {
+    /// One write of a multi.
+    MultiOp,
+    /// multi: all of its operations take effect or none does.
+    MultiRequest {
+        /// create.
+        Create(CreateRequest<'a>),
+        /// create2.
+        Create2(CreateRequest<'a>),
+        /// createContainer.
+        CreateContainer(CreateRequest<'a>),
+        /// createTTL.
+        CreateTtl(CreateTtlRequest<'a>),
+        /// delete.
+        Delete(DeleteRequest<'a>),
+        /// setData.
+        SetData(SetDataRequest<'a>),
+        /// check.
+        Check(CheckVersionRequest<'a>),
     }
 }
 
-/// multi and multiRead.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MultiRequest<'a> {
-    /// In order. Decoding guarantees that they are all reads or all writes.
-    pub ops: Vec<MultiOp<'a>>,
-}
-
-impl<'a> Record<'a> for MultiRequest<'a> {
-    const LEN_MIN: usize = MultiHeader::LEN_MIN;
-
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        let mut ops: Vec<MultiOp<'a>> = Vec::new();
-        loop {
-            let header = MultiHeader::decode(reader)?;
-            if header.done {
-                return Ok(MultiRequest { ops });
-            }
-            let op = MultiOp::decode(header.op, reader)?;
-            if ops.first().is_some_and(|first| first.is_read() != op.is_read()) {
-                return Err(DecodeError::Tag(header.op));
-            }
-            ops.push(op);
-        }
-    }
-
-    fn encode(&self, writer: &mut Writer<'_>) {
-        self.ops.iter().for_each(|op| op.encode(writer));
-        MultiHeader::END.encode(writer);
+operations! {
+    /// One read of a multiRead.
+    MultiReadOp,
+    /// multiRead: each of its operations succeeds or fails for itself.
+    MultiReadRequest {
+        /// getChildren. Its watch flag is ignored.
+        GetChildren(GetChildrenRequest<'a>),
+        /// getData. Its watch flag is ignored.
+        GetData(GetDataRequest<'a>),
     }
 }
 
@@ -222,12 +208,15 @@ pub fn encode_multi_end(writer: &mut Writer<'_>) {
     MultiHeader::END.encode(writer);
 }
 
-/// Decodes `bytes` as both halves of a multi; what decodes must decode again from its own encoding.
+/// Decodes `bytes` as every half of a multi; what decodes must decode again from its own encoding.
 ///
 /// # Panics
 /// When it does not, which is a bug.
 pub fn fuzz_multi(bytes: &[u8]) {
     if let Ok(request) = crate::jute::decode::<MultiRequest<'_>>(bytes) {
+        assert_eq!(crate::jute::decode(&crate::jute::encode(&request)), Ok(request));
+    }
+    if let Ok(request) = crate::jute::decode::<MultiReadRequest<'_>>(bytes) {
         assert_eq!(crate::jute::decode(&crate::jute::encode(&request)), Ok(request));
     }
     if let Ok(response) = crate::jute::decode::<MultiResponse<'_>>(bytes) {
@@ -246,8 +235,8 @@ mod tests {
         MultiOp::Delete(DeleteRequest { path: Some(Cow::Borrowed("/a")), version: -1 })
     }
 
-    fn read() -> MultiOp<'static> {
-        MultiOp::GetData(GetDataRequest { path: Cow::Borrowed("/a"), watch: false })
+    fn read() -> MultiReadOp<'static> {
+        MultiReadOp::GetData(GetDataRequest { path: Cow::Borrowed("/a"), watch: false })
     }
 
     #[test]
@@ -259,10 +248,12 @@ mod tests {
 
     #[test]
     fn reads_and_writes_do_not_mix() {
-        assert!(decode::<MultiRequest<'_>>(&encode(&MultiRequest { ops: vec![delete(), delete()] })).is_ok());
-        assert!(decode::<MultiRequest<'_>>(&encode(&MultiRequest { ops: vec![read(), read()] })).is_ok());
-        let mixed = encode(&MultiRequest { ops: vec![delete(), read()] });
-        assert_eq!(decode::<MultiRequest<'_>>(&mixed), Err(DecodeError::Tag(4)));
+        let writes = encode(&MultiRequest { ops: vec![delete(), delete()] });
+        let reads = encode(&MultiReadRequest { ops: vec![read(), read()] });
+        assert_eq!(decode::<MultiRequest<'_>>(&writes).unwrap().ops.len(), 2);
+        assert_eq!(decode::<MultiReadRequest<'_>>(&reads).unwrap().ops.len(), 2);
+        assert_eq!(decode::<MultiRequest<'_>>(&reads), Err(DecodeError::Tag(4)));
+        assert_eq!(decode::<MultiReadRequest<'_>>(&writes), Err(DecodeError::Tag(2)));
     }
 
     #[test]

@@ -102,7 +102,7 @@ requests! {
     /// Several writes as one transaction.
     Multi(MultiRequest<'a>),
     /// Several reads in one request.
-    MultiRead(MultiRequest<'a>),
+    MultiRead(MultiReadRequest<'a>),
     /// Changes the ensemble.
     Reconfig(ReconfigRequest<'a>),
     /// Asks whether a watch is there.

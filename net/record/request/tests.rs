@@ -43,7 +43,7 @@ fn samples() -> Vec<Request<'static>> {
         Request::Sync(SyncRequest { path: None }),
         Request::Ping,
         Request::Multi(MultiRequest { ops: vec![] }),
-        Request::MultiRead(MultiRequest { ops: vec![] }),
+        Request::MultiRead(MultiReadRequest { ops: vec![] }),
         Request::Reconfig(ReconfigRequest {
             joining_servers: Some(text("server.1=a:1:2;3")),
             leaving_servers: None,
