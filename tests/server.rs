@@ -1,0 +1,284 @@
+//! A server as a process: Ringkeeper or a real ZooKeeper 3.9.5, on a free loopback port and a directory of its own.
+//!
+//! Flow       `Server::start` writes zoo.cfg, spawns, waits until it serves; `kill` is SIGKILL; `restart` serves the
+//!            same directory on the same port; drop kills and removes everything.
+//! Invariant  while a `Server` says it runs, its process is alive and was seen to answer `srvr`.
+//! Absent     choosing by port scan of others: ports come from below the kernel's ephemeral range, one after another.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{self, Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::{four_letter, peers};
+
+/// How long a server may take to serve. Only a hang gets near it; a loaded machine with a cold JVM needs 10 s.
+const START_LIMIT: Duration = Duration::from_secs(120);
+/// Heap of a real ZooKeeper. Its trees are small here and many run side by side.
+const ZOOKEEPER_HEAP_MIB: u32 = 256;
+/// Ports are taken from here up to the kernel's ephemeral range (32768), where outgoing connections get theirs.
+const PORT_FIRST: u32 = 12_000;
+/// One past the last port taken.
+const PORT_END: u32 = 32_000;
+
+/// Which program serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Ours, at this path.
+    Ringkeeper(PathBuf),
+    /// The original, from the jars that `tests/setup` fetched.
+    ZooKeeper395,
+}
+
+/// What a test adds to the configuration that all share.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    lines: Vec<(String, String)>,
+    properties: Vec<(String, String)>,
+}
+
+impl Settings {
+    /// Nothing but the shared part.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds or overrides a line of zoo.cfg (a later duplicate wins in both servers).
+    #[must_use]
+    pub fn line(mut self, key: &str, value: impl ToString) -> Self {
+        self.lines.push((key.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Adds a Java system property, which Ringkeeper takes as `-Dkey=value` too.
+    #[must_use]
+    pub fn property(mut self, key: &str, value: impl ToString) -> Self {
+        self.properties.push((key.to_owned(), value.to_string()));
+        self
+    }
+}
+
+/// A running (or killed) server and everything it owns.
+#[derive(Debug)]
+pub struct Server {
+    kind: Kind,
+    settings: Settings,
+    directory: TempDir,
+    address: SocketAddr,
+    child: Option<Child>,
+}
+
+impl Server {
+    /// Starts one on an empty directory and waits until it serves.
+    ///
+    /// # Panics
+    /// If it does not serve in time; the end of its log is in the message.
+    pub fn start(kind: &Kind, settings: Settings) -> Self {
+        let directory = TempDir::with_prefix("ringkeeper-test-").expect("a temporary directory can be made");
+        let mut server = Self { kind: kind.clone(), settings, directory, address: free_address(), child: None };
+        server.restart();
+        server
+    }
+
+    /// Starts it again on the same directory and port. It must have been killed or have ended.
+    ///
+    /// # Panics
+    /// As `start`.
+    pub fn restart(&mut self) {
+        if let Err(problem) = self.try_restart() {
+            panic!("{problem}\n--- end of the server's log\n{}", self.log_tail(60));
+        }
+    }
+
+    /// As `restart`, for tests in which the server may refuse to start.
+    ///
+    /// # Errors
+    /// Why it does not serve.
+    pub fn try_restart(&mut self) -> Result<(), String> {
+        assert!(self.child.is_none(), "a running server is not started twice");
+        self.write_config();
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_path())
+            .expect("the log lies in our own directory");
+        let mut command = self.command();
+        command
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a descriptor can be doubled"))
+            .stderr(log);
+        let child = command.spawn().map_err(|error| format!("cannot start {command:?}: {error}"))?;
+        self.child = Some(child);
+        self.wait_until_serving()
+    }
+
+    fn command(&self) -> Command {
+        let properties = self.settings.properties.iter().map(|(key, value)| format!("-D{key}={value}"));
+        match &self.kind {
+            Kind::Ringkeeper(binary) => {
+                let mut command = Command::new(binary);
+                command.arg("server").args(properties).arg(self.config_path());
+                command
+            }
+            Kind::ZooKeeper395 => {
+                let mut command = Command::new("java");
+                // The JVM's own start is most of the waiting: no tiered compilation beyond C1, the simple collector.
+                command
+                    .arg(format!("-Xmx{ZOOKEEPER_HEAP_MIB}m"))
+                    .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-XX:-UsePerfData"])
+                    .args(["-Duser.language=en", "-Duser.country=US", "-Duser.timezone=UTC"])
+                    .args(properties)
+                    .arg("-cp")
+                    .arg(peers::class_path(None))
+                    .arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")
+                    .arg(self.config_path());
+                command
+            }
+        }
+    }
+
+    fn write_config(&self) {
+        let mut text = format!(
+            "dataDir={}\nclientPort={}\nclientPortAddress=127.0.0.1\n",
+            self.data_dir().display(),
+            self.address.port()
+        );
+        // Short ticks make expiry quick to test; the wide bounds let a test choose its session timeout.
+        text.push_str("tickTime=500\nminSessionTimeout=500\nmaxSessionTimeout=120000\n");
+        text.push_str("maxClientCnxns=0\nadmin.enableServer=false\n4lw.commands.whitelist=*\n");
+        for (key, value) in &self.settings.lines {
+            text.push_str(&format!("{key}={value}\n"));
+        }
+        fs::write(self.config_path(), text).expect("our own directory is writable");
+    }
+
+    fn wait_until_serving(&mut self) -> Result<(), String> {
+        let deadline = Instant::now() + START_LIMIT;
+        loop {
+            if let Some(status) = self.ended() {
+                return Err(format!("the server ended with {status} before it served"));
+            }
+            if four_letter::ask(self.address, "srvr").is_ok_and(|answer| answer.contains("Mode: ")) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                self.kill();
+                return Err(format!("the server did not serve within {START_LIMIT:?}"));
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Its exit status, if it has ended by itself since it was started. It counts as not running from then on.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let status = self.child.as_mut()?.try_wait().expect("the child is ours to wait for")?;
+        self.child = None;
+        Some(status)
+    }
+
+    /// SIGKILL: what a power cut does to the process (not to the page cache). Nothing happens if it has ended already.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("the child is ours to kill");
+            child.wait().expect("the child is ours to wait for");
+        }
+    }
+
+    /// SIGTERM, then waits for the end and gives its status.
+    ///
+    /// # Panics
+    /// If it does not run, or does not end within a generous limit.
+    pub fn terminate(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("only a running server is terminated");
+        let sent = Command::new("kill").arg("-TERM").arg(child.id().to_string()).status();
+        assert!(sent.is_ok_and(|status| status.success()), "SIGTERM could not be sent");
+        let deadline = Instant::now() + START_LIMIT;
+        loop {
+            if let Some(status) = child.try_wait().expect("the child is ours to wait for") {
+                return status;
+            }
+            if Instant::now() > deadline {
+                child.kill().expect("the child is ours to kill");
+                child.wait().expect("the child is ours to wait for");
+                panic!("the server ignored SIGTERM for {START_LIMIT:?}");
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The same as a client's connect string.
+    pub fn connect_string(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Which program it is.
+    pub fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    /// The process while it runs.
+    pub fn process_id(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Its data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// Its own directory, for whatever a test wants to keep beside the data.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Its zoo.cfg.
+    pub fn config_path(&self) -> PathBuf {
+        self.directory.path().join("zoo.cfg")
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.directory.path().join("server.log")
+    }
+
+    /// The last lines that it wrote to standard output and error.
+    pub fn log_tail(&self, lines: usize) -> String {
+        let text = fs::read(self.log_path()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let all: Vec<&str> = text.lines().collect();
+        all[all.len().saturating_sub(lines)..].join("\n")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A loopback address nobody listens on. Processes start their search at different points, threads share a counter.
+fn free_address() -> SocketAddr {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let span = PORT_END - PORT_FIRST;
+    for _ in 0..span {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        // Fibonacci hashing spreads neighbouring process ids over the range.
+        let offset = process::id().wrapping_mul(0x9e37_79b1).wrapping_add(step.wrapping_mul(7)) % span;
+        let port = u16::try_from(PORT_FIRST + offset).expect("the range lies below 65536");
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+    panic!("no free loopback port between {PORT_FIRST} and {PORT_END}");
+}
