@@ -2,9 +2,9 @@
 
 use super::{
     AddWatchRequest, AuthPacket, CheckWatchesRequest, CreateRequest, CreateTtlRequest, DeleteRequest, ExistsRequest,
-    GetAclRequest, GetAllChildrenNumberRequest, GetChildrenRequest, GetDataRequest, GetEphemeralsRequest, MultiRequest,
-    ReconfigRequest, RemoveWatchesRequest, SaslRequest, SetAclRequest, SetDataRequest, SetWatches, SetWatches2,
-    SyncRequest,
+    GetAclRequest, GetAllChildrenNumberRequest, GetChildrenRequest, GetDataRequest, GetEphemeralsRequest,
+    MultiReadRequest, MultiRequest, ReconfigRequest, RemoveWatchesRequest, SaslRequest, SetAclRequest, SetDataRequest,
+    SetWatches, SetWatches2, SyncRequest,
 };
 use crate::{
     error::DecodeError,
