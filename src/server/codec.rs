@@ -1,0 +1,13 @@
+//! Between ZooKeeper's bytes and the tree's types: requests on their way in, transactions and snapshots in both
+//! directions, the parts of replies that carry tree types.
+//!
+//! Invariant  bytes come from clients, from a log or from another server: what is not understood is a `DecodeError`,
+//!            never a panic. Encoding cannot fail.
+
+pub mod reply;
+pub mod request;
+pub mod snapshot;
+pub mod txn;
+
+#[cfg(test)]
+mod testdata;
