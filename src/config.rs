@@ -11,11 +11,22 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 mod auth;
+mod build;
+mod keys;
 mod limits;
+mod load;
+mod members;
+mod origin;
+pub mod properties;
+mod settings;
 mod storage;
+mod value;
 
 pub use auth::{Auth, DigestAlgorithm, Secret};
 pub use limits::{ConnectionThrottle, Containers, LargeRequests, RequestThrottle, Whitelist};
+pub use load::{Effective, LoadError, Loaded, load};
+pub use origin::{Origin, Remark};
+pub use settings::Define;
 pub use storage::{LogStrategy, Retention, Storage};
 
 /// Everything that the server is told from outside, checked.
@@ -40,9 +51,6 @@ pub struct Ensemble {
     /// `-Djute.maxbuffer`: the longest frame a client may send, bytes without the length prefix. Default 0xfffff
     /// (1 MiB - 1); clients have the same default, so both ends must be raised together. From 1 to 2^31 - 1.
     pub jute_max_buffer_bytes: u32,
-    /// `jute.maxbuffer.extrasize`: what a server may add to a client's record (headers, expanded ACLs) before another
-    /// server calls it too long, bytes. Default as `jute.maxbuffer`, at least 1024.
-    pub jute_max_buffer_extra_bytes: u32,
     /// `extendedTypesEnabled`: TTL nodes exist. Default false, since an old server reads their owner as a session.
     pub extended_types: bool,
     /// `emulate353TTLNodes`: the owner encoding of 3.5.3 counts as a TTL too. Default false.

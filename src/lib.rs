@@ -1,4 +1,5 @@
 //! The server.
 
+pub mod command;
 pub mod config;
 pub mod server;

@@ -9,5 +9,5 @@ pub mod placement;
 mod sys;
 pub mod topology;
 
-pub use placement::{Executor, Layout, Pin, Plan, PlanError, Role, Wishes, plan};
+pub use placement::{Executor, Layout, LayoutParseError, Pin, Plan, PlanError, Role, Wishes, plan};
 pub use topology::{Cpu, Machine};

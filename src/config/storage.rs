@@ -13,16 +13,12 @@ pub struct Storage {
     pub force_sync: bool,
     /// `fsync.warningthresholdms`: a sync that takes longer is logged, ms. Default 1000.
     pub sync_warning_ms: u32,
-    /// `maxBatchSize`: writes after which the replica hands what it has to the log. Default 1000, at least 1.
-    pub batch_max: u32,
     /// `datadir.autocreate`: missing data directories are created. Default true.
     pub create_directories: bool,
-    /// `db.autocreate`: a server without any data starts as a new database. Default true.
-    pub create_database: bool,
     /// `ringkeeper.log.strategy`: how appends reach the disk.
     pub strategy: LogStrategy,
     /// `ringkeeper.log.segmentSizeKb`: size of a log segment, allocated ahead of use, KiB. Default 65,536 (64 MiB, as
-    /// ZooKeeper's preAllocSize); 1024 to 4,194,304.
+    /// ZooKeeper's preAllocSize), or more if four requests of `jute.maxbuffer` need more. 1024 to 4,194,304 when given.
     pub segment_size_kib: u32,
     /// How much of the past is kept.
     pub retention: Retention,

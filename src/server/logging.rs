@@ -66,7 +66,9 @@ fn filter(level: &str) -> Result<EnvFilter, InitError> {
     let refused = || InitError::Level { found: level.to_owned() };
     for part in level.split(',') {
         let directive_level = part.rsplit_once('=').map_or(part, |(_, level)| level);
-        directive_level.trim().parse::<LevelFilter>().map_err(|_| refused())?;
+        if directive_level.trim().is_empty() || directive_level.parse::<LevelFilter>().is_err() {
+            return Err(refused());
+        }
     }
     EnvFilter::builder().parse(level).map_err(|_| refused())
 }

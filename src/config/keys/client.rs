@@ -1,0 +1,75 @@
+//! Keys of the client service.
+
+use super::Scope::{Jvm, Property};
+use super::{ENSEMBLE, I32_MAX, Key, Kind, TLS, from_minus_one, int, key, natural, positive, unset};
+
+const NO_NIO: &str = "connections are served through io_uring, not through Java's selectors";
+const NO_NETTY: &str = "there is no Netty";
+const NO_CACHE: &str = "replies are encoded straight from the tree, without a cache";
+const ONE_MANAGER: &str = "there is one watch table, whose removals cost nothing extra";
+const NO_PATH_STATS: &str = "path statistics are not built yet";
+const PROBABILITY: Kind = Kind::Decimal { min: 0.0, max: 1.0 };
+
+pub(super) const KEYS: &[Key] = &[
+    key("4lw.commands.whitelist", Property, Kind::Text, "srvr"),
+    key("maxCnxns", Property, Kind::Raised { floor: 0, max: I32_MAX, unit: "0 is no limit" }, "0"),
+    key("globalOutstandingLimit", Property, positive("requests"), "1000"),
+    key("clientTcpKeepAlive", Property, Kind::Bool, "false"),
+    key("nio.sessionlessCnxnTimeout", Property, positive("ms"), "10000"),
+    key("jute.maxbuffer", Jvm, positive("bytes"), "1048575"),
+    key("jute.maxbuffer.extrasize", Property, natural("bytes"), "1048575").not_yet(ENSEMBLE),
+    key("readonlymode.enabled", Jvm, Kind::Bool, "false"),
+    key("znode.container.checkIntervalMs", Jvm, positive("ms"), "60000"),
+    key("znode.container.maxPerMinute", Jvm, positive("nodes a minute"), "10000"),
+    key("znode.container.maxNeverUsedIntervalMs", Jvm, int(0, i64::MAX, "ms, 0 is never"), "0"),
+    key("request_throttle_max_requests", Property, natural("0 is no limit"), "0"),
+    key("request_throttle_stall_time", Property, positive("ms"), "100"),
+    key("request_throttle_drop_stale", Property, Kind::Bool, "true"),
+    key("request_stale_connection_check", Property, Kind::Bool, "true"),
+    key("request_stale_latency_check", Property, Kind::Bool, "false"),
+    key("request_throttler.shutdownTimeout", Property, natural("ms"), "10000"),
+    key("throttled_op_wait_time", Property, natural("ms, 0 is never"), "0"),
+    key("largeRequestThreshold", Property, from_minus_one("bytes, -1 is off"), "-1"),
+    key("largeRequestMaxBytes", Property, positive("bytes"), "104857600"),
+    key("connection_throttle_tokens", Property, natural("0 is off"), "0"),
+    key("connection_throttle_fill_time", Property, positive("ms"), "1"),
+    key("connection_throttle_fill_count", Property, positive("tokens"), "1"),
+    key("connection_throttle_freeze_time", Property, from_minus_one("ms, -1 is off"), "-1"),
+    key("connection_throttle_drop_increase", Property, PROBABILITY, "0.02"),
+    key("connection_throttle_drop_decrease", Property, PROBABILITY, "0.002"),
+    key("connection_throttle_decrease_ratio", Property, PROBABILITY, "0"),
+    key("connection_throttle_weight_enabled", Property, Kind::Bool, "false"),
+    key("connection_throttle_global_session_weight", Property, positive("tokens"), "3"),
+    key("connection_throttle_local_session_weight", Property, positive("tokens"), "1"),
+    key("connection_throttle_renew_session_weight", Property, positive("tokens"), "2"),
+    key("extendedTypesEnabled", Property, Kind::Bool, "false"),
+    key("emulate353TTLNodes", Property, Kind::Bool, "false"),
+    key("enforceQuota", Property, Kind::Bool, "false"),
+    unset("serverCnxnFactory", Property, Kind::Text).never(NO_NIO),
+    unset("nio.numSelectorThreads", Property, natural("threads")).never(NO_NIO),
+    unset("nio.numWorkerThreads", Property, natural("threads")).never(NO_NIO),
+    key("nio.directBufferBytes", Property, natural("bytes"), "65536").never(NO_NIO),
+    key("nio.shutdownTimeout", Property, natural("ms"), "5000").never(NO_NIO),
+    key("netty.advancedFlowControl.enabled", Property, Kind::Bool, "false").never(NO_NETTY),
+    key("netty.server.outstandingHandshake.limit", Property, from_minus_one("-1 is off"), "-1").not_yet(TLS),
+    key("netty.server.earlyDropSecureConnectionHandshakes", Property, Kind::Bool, "false").not_yet(TLS),
+    key("client.portUnification", Property, Kind::Bool, "false").not_yet(TLS),
+    key("client.certReload", Property, Kind::Bool, "false").not_yet(TLS),
+    key("intBufferStartingSizeBytes", Property, natural("bytes"), "1024").never("buffers grow to what they hold"),
+    key("maxResponseCacheSize", Property, from_minus_one("entries"), "400").never(NO_CACHE),
+    key("maxGetChildrenResponseCacheSize", Property, from_minus_one("entries"), "400").never(NO_CACHE),
+    unset("watchManagerName", Property, Kind::Text).never(ONE_MANAGER),
+    key("watcherCleanThreshold", Property, natural("watchers"), "1000").never(ONE_MANAGER),
+    key("watcherCleanIntervalInSeconds", Property, natural("s"), "600").never(ONE_MANAGER),
+    key("watcherCleanThreadsNum", Property, natural("threads"), "2").never(ONE_MANAGER),
+    key("maxInProcessingDeadWatchers", Property, from_minus_one("watchers"), "-1").never(ONE_MANAGER),
+    key("bitHashCacheSize", Property, natural("entries"), "10").never(ONE_MANAGER),
+    key("pathStats.enabled", Property, Kind::Bool, "false").not_yet(NO_PATH_STATS),
+    key("pathStats.slotCapacity", Property, natural("requests"), "60").not_yet(NO_PATH_STATS),
+    key("pathStats.slotDuration", Property, natural("s"), "15").not_yet(NO_PATH_STATS),
+    key("pathStats.maxDepth", Property, natural("levels"), "6").not_yet(NO_PATH_STATS),
+    key("pathStats.sampleRate", Property, PROBABILITY, "0.1").not_yet(NO_PATH_STATS),
+    key("pathStats.initialDelay", Property, natural("s"), "5").not_yet(NO_PATH_STATS),
+    key("pathStats.delay", Property, natural("s"), "5").not_yet(NO_PATH_STATS),
+    key("pathStats.topPathMax", Property, natural("paths"), "20").not_yet(NO_PATH_STATS),
+];
