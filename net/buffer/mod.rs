@@ -9,4 +9,4 @@ mod reply;
 
 pub use pool::{BLOCK_BYTES, Pool};
 pub use receive::ReceiveBuffer;
-pub use reply::{ReplyBuffer, ReplyFrame, SHARED_MIN_BYTES};
+pub use reply::{ReplyBuffer, ReplyFrame, ReplyTooLarge, SHARED_MIN_BYTES};

@@ -5,7 +5,7 @@
 //! Invariant  everything small lies contiguous in one block; `shared` says where in between large values stand, each
 //!            kept alive by its reference count. An unfinished frame leaves nothing behind.
 
-use std::{collections::VecDeque, io::IoSlice, rc::Rc};
+use std::{collections::VecDeque, fmt, io::IoSlice, rc::Rc};
 
 use bytes::{Buf, Bytes};
 
@@ -70,8 +70,8 @@ impl ReplyBuffer {
         self.take_block();
         let start = self.small.len();
         self.small.extend_from_slice(&[0; HEADER_LEN]);
-        let shared_before = self.shared.len();
-        ReplyFrame { buffer: self, start, shared_before, is_finished: false }
+        let (shared_before, shared_bytes_before) = (self.shared.len(), self.shared_bytes);
+        ReplyFrame { buffer: self, start, shared_before, shared_bytes_before, is_finished: false }
     }
 
     /// A reply without a record: an error, or a success that says no more.
@@ -176,8 +176,22 @@ pub struct ReplyFrame<'b> {
     start: usize,
     /// How many of `shared` belong to earlier frames.
     shared_before: usize,
+    /// And how many bytes those are.
+    shared_bytes_before: usize,
     is_finished: bool,
 }
+
+/// The reply is longer than a frame can say. It has been taken back; an error code can be sent in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplyTooLarge;
+
+impl fmt::Display for ReplyTooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the reply is larger than 2 GiB")
+    }
+}
+
+impl std::error::Error for ReplyTooLarge {}
 
 impl ReplyFrame<'_> {
     /// Appends fields.
@@ -191,10 +205,10 @@ impl ReplyFrame<'_> {
         self.shared_raw(bytes);
     }
 
-    /// As `shared_buffer`, but without a length in front: bytes that are encoded fields already.
+    /// As `shared_buffer`, without the length in front: for fields that were encoded elsewhere.
     pub fn shared_raw(&mut self, bytes: &Bytes) {
         if bytes.len() < SHARED_MIN_BYTES {
-            self.buffer.small.extend_from_slice(bytes);
+            self.writer().raw(bytes);
             return;
         }
         let small_end = self.buffer.small.len();
@@ -202,33 +216,38 @@ impl ReplyFrame<'_> {
         self.buffer.shared.push_back(Shared { small_end, bytes: bytes.clone() });
     }
 
-    /// Length of the body so far.
+    /// Length of the body so far. A caller that answers many questions in one frame stops when it gets out of hand.
     pub fn body_len(&self) -> usize {
-        self.buffer.small.len() - self.start - HEADER_LEN + self.shared_len()
-    }
-
-    fn shared_len(&self) -> usize {
-        self.buffer.shared.range(self.shared_before..).map(|shared| shared.bytes.len()).sum()
+        let small = self.buffer.small.len() - self.start - HEADER_LEN;
+        small + self.buffer.shared_bytes - self.shared_bytes_before
     }
 
     /// Puts the length in front: from here on the frame is to be sent. Returns the length of its body.
     ///
-    /// # Panics
-    /// Above `i32::MAX`: no frame can say that length.
-    pub fn finish(mut self) -> usize {
+    /// # Errors
+    /// When no frame can be that long, which a small multiRead of large values reaches.
+    pub fn try_finish(mut self) -> Result<usize, ReplyTooLarge> {
         let body_len = self.body_len();
-        let raw = i32::try_from(body_len).expect("a frame is below 2 GiB");
+        let raw = i32::try_from(body_len).map_err(|_| ReplyTooLarge)?;
         let start = self.start;
         self.writer().patch_i32(start, raw);
         self.is_finished = true;
-        body_len
+        Ok(body_len)
+    }
+
+    /// As `try_finish`, for a reply whose size is bounded by what it was made from.
+    ///
+    /// # Panics
+    /// When it was not.
+    pub fn finish(self) -> usize {
+        self.try_finish().expect("a reply of bounded size is below 2 GiB")
     }
 }
 
 impl Drop for ReplyFrame<'_> {
     fn drop(&mut self) {
         if !self.is_finished {
-            self.buffer.shared_bytes -= self.shared_len();
+            self.buffer.shared_bytes = self.shared_bytes_before;
             self.buffer.shared.truncate(self.shared_before);
             self.buffer.small.truncate(self.start);
             self.buffer.let_go();
@@ -293,6 +312,17 @@ mod tests {
         assert_eq!(drain(&mut buffer, 100), expected);
         drop(buffer.frame());
         assert_eq!(buffer.small.capacity(), 0);
+    }
+
+    #[test]
+    fn a_reply_beyond_2_gib_is_taken_back() {
+        let mut buffer = ReplyBuffer::new(&Pool::new());
+        let value = Bytes::from(vec![0; 64 << 20]);
+        let mut frame = buffer.frame();
+        (0..32).for_each(|_| frame.shared_buffer(&value));
+        assert_eq!(frame.body_len(), 32 * (value.len() + 4));
+        assert_eq!(frame.try_finish(), Err(ReplyTooLarge));
+        assert!(buffer.is_empty());
     }
 
     #[test]
