@@ -1,0 +1,163 @@
+//! Loading: a tree from the items of a snapshot, in their order.
+//!
+//! Flow       `TreeLoader::new` -> `session`, `acl`, `node` ... -> `finish` -> `Tree`.
+//! Invariant  parents come before children and ACL lists before their nodes; whatever breaks that is an error, never a
+//!            panic, since the items come from a file or from another server.
+//! Absent     ACL lists that no node uses: they are dropped at the end. Usage of quotas: it is counted afresh.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use core::fmt;
+
+use bytes::Bytes;
+use ids::{SessionId, Zxid};
+
+use crate::acl::AclList;
+use crate::acl_table;
+use crate::hash::NumberMap;
+use crate::path;
+use crate::stat::StatPersisted;
+use crate::tree::{NewNode, Tree, TreeOptions};
+use crate::txn::LARGE_DATA_BYTES;
+use crate::znode::{NodeId, ROOT};
+
+/// Why the items make no tree.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// A node came before its parent, or the parent is missing.
+    NoParent(Box<str>),
+    /// A node names an ACL list that did not come.
+    NoAcl(i64),
+    /// A path that is no path.
+    BadPath(Box<str>),
+    /// A node came twice.
+    Twice(Box<str>),
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LoadError::NoParent(path) => write!(f, "the parent of {path} is missing"),
+            LoadError::NoAcl(key) => write!(f, "ACL list {key} is missing"),
+            LoadError::BadPath(path) => write!(f, "{path:?} is not a path"),
+            LoadError::Twice(path) => write!(f, "{path} appears twice"),
+        }
+    }
+}
+
+impl core::error::Error for LoadError {}
+
+/// A tree in the making.
+#[derive(Debug)]
+pub struct TreeLoader {
+    tree: Tree,
+    /// Key in the snapshot to number in our table.
+    acl_numbers: NumberMap<i64, u32>,
+    /// Siblings mostly come one after the other.
+    last_parent_path: String,
+    last_parent: NodeId,
+}
+
+/// ZooKeeper's key of a null list.
+const OPEN_KEY: i64 = -1;
+
+impl TreeLoader {
+    /// Starts. `nodes` is how many are expected, 0 if unknown.
+    pub fn new(seed: u64, options: TreeOptions, nodes: usize) -> TreeLoader {
+        let mut tree = Tree::new(seed, options);
+        // A claim from outside: room for what is plausible, the rest grows as it comes.
+        tree.index.reserve(nodes.min(1 << 26), &tree.slab);
+        let acl_numbers = NumberMap::from_iter([(OPEN_KEY, acl_table::OPEN)]);
+        TreeLoader { tree, acl_numbers, last_parent_path: String::from(path::ROOT), last_parent: ROOT }
+    }
+
+    /// A session.
+    pub fn session(&mut self, id: SessionId, timeout_ms: i32) {
+        self.tree.sessions.insert(id.to_i64(), timeout_ms);
+    }
+
+    /// An ACL list and its key.
+    pub fn acl(&mut self, key: i64, list: &AclList) {
+        let number = self.tree.acls.intern(list);
+        if let Some(old) = self.acl_numbers.insert(key, number) {
+            self.tree.acls.release(old);
+        }
+    }
+
+    /// A node. The root is "" or "/". `shared` is the data in an allocation of its own, if it is large.
+    ///
+    /// # Errors
+    /// See [`LoadError`]; the loader is of no use after one.
+    pub fn node(
+        &mut self,
+        node_path: &str,
+        data: Option<&[u8]>,
+        shared: Option<&Bytes>,
+        acl_key: i64,
+        stat: StatPersisted,
+    ) -> Result<(), LoadError> {
+        let acl = *self.acl_numbers.get(&acl_key).ok_or(LoadError::NoAcl(acl_key))?;
+        let shared = shared.filter(|bytes| bytes.len() >= LARGE_DATA_BYTES);
+        let node_path = if node_path.is_empty() { path::ROOT } else { node_path };
+        if is_built_in(node_path) {
+            self.replace_built_in(node_path, data, shared, acl, stat);
+            return Ok(());
+        }
+        // ZooKeeper's older servers let in what today's rules refuse, so only what the tree itself needs is checked.
+        let is_rooted = node_path.starts_with('/') && !node_path.ends_with('/');
+        if !is_rooted {
+            return Err(LoadError::BadPath(node_path.into()));
+        }
+        let parent = self.parent_of(node_path)?;
+        if self.tree.find(node_path).is_some() {
+            return Err(LoadError::Twice(node_path.into()));
+        }
+        let acl = self.tree.acls.share(acl);
+        self.tree.attach(parent, NewNode { path: node_path, data, shared, acl, stat });
+        Ok(())
+    }
+
+    fn parent_of(&mut self, node_path: &str) -> Result<NodeId, LoadError> {
+        let (parent_path, _) = path::split(node_path);
+        if parent_path != self.last_parent_path {
+            let parent = self.tree.find(parent_path).ok_or_else(|| LoadError::NoParent(node_path.into()))?;
+            self.last_parent = parent;
+            self.last_parent_path.clear();
+            self.last_parent_path.push_str(parent_path);
+        }
+        Ok(self.last_parent)
+    }
+
+    /// The built-in nodes exist before anything is loaded; what comes for them replaces what they are.
+    fn replace_built_in(
+        &mut self,
+        node_path: &str,
+        data: Option<&[u8]>,
+        shared: Option<&Bytes>,
+        acl: u32,
+        stat: StatPersisted,
+    ) {
+        let id = self.tree.find(node_path).expect("built-in nodes are never deleted");
+        let list = self.tree.acls.list(acl).clone();
+        self.tree.replace_acl(id, &list);
+        self.tree.change(id, |tree| {
+            tree.replace_data(id, node_path, data, shared);
+            tree.slab[id].set_stat(&stat);
+        });
+    }
+
+    /// The tree as of `zxid`.
+    pub fn finish(mut self, zxid: Zxid) -> Tree {
+        for number in self.acl_numbers.into_values() {
+            self.tree.acls.release(number);
+        }
+        self.tree.last_zxid = zxid;
+        self.tree.quota_rebuild();
+        self.tree
+    }
+}
+
+fn is_built_in(node_path: &str) -> bool {
+    crate::tree::SPECIAL_PATHS.contains(&node_path)
+}
