@@ -141,6 +141,44 @@ fn close_wakes_the_reader_and_the_writer() {
 }
 
 #[test]
+fn a_closed_connection_hands_out_nothing_more() {
+    let client = |mut peer: Peer| {
+        peer.write_all(&[0; 100]).unwrap();
+        thread::sleep(Duration::from_millis(50));
+    };
+    with_peer(client, |connection, mut inbox| async move {
+        glommio::timer::sleep(Duration::from_millis(20)).await;
+        connection.close();
+        assert_eq!(connection.receive(&mut inbox).await.unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_flood_leaves_room_for_others() {
+    let client = |mut peer: Peer| {
+        let flood = vec![0; 1 << 20];
+        while peer.write_all(&flood).is_ok() {}
+    };
+    with_peer(client, |connection, mut inbox| async move {
+        let reader = {
+            let connection = Rc::clone(&connection);
+            glommio::spawn_local(async move {
+                let mut received = 0;
+                while connection.receive(&mut inbox).await.unwrap() > 0 {
+                    received += inbox.bytes().len();
+                    inbox.skip(inbox.bytes().len());
+                }
+                received
+            })
+        };
+        // Would never end if the reader kept the executor to itself.
+        glommio::timer::sleep(Duration::from_millis(100)).await;
+        connection.close();
+        assert!(reader.await > 1 << 20);
+    });
+}
+
+#[test]
 fn a_cancelled_flush_leaves_the_rest_to_the_next_one() {
     let client = |mut peer: Peer| {
         thread::sleep(Duration::from_millis(50));

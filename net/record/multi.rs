@@ -1,8 +1,8 @@
 //! Multi and multiRead: several operations in one request, each with a header of its own.
 //!
 //! Invariant  a multi holds writes only, a multiRead reads only; a request that mixes them does not decode.
-//! Absent     what the flags of a create mean. A multi treats a bad flag as a broken request, which is decided where
-//!            wire requests become the tree's.
+//! Absent     what the flags of a create mean. ZooKeeper takes a multi with a bad flag for one that does not decode; that
+//!            is decided when the request is prepared.
 
 use super::{
     children::{GetChildrenRequest, GetChildrenResponse},
