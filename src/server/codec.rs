@@ -10,4 +10,6 @@ pub mod snapshot;
 pub mod txn;
 
 #[cfg(test)]
+mod replay;
+#[cfg(test)]
 mod testdata;

@@ -1,24 +1,14 @@
 //! A client's write as the tree's request.
 //!
 //! Flow       frame -> `net::record::Request` (owns what is not valid UTF-8) -> `to_tree`, which borrows from it.
-//! Invariant  outside a multi nothing is judged here; flags and nulls reach `prep` as they were sent. Inside a multi
-//!            bad flags mean that the whole request does not decode (ZooKeeper's MultiOperationRecord), so they do.
+//! Invariant  nothing is judged here: flags, nulls and versions reach `prep` as they were sent, also those that make a
+//!            multi one that does not decode in ZooKeeper.
 
 use std::borrow::Cow;
 
 use net::record::{self as wire, CreateRequest, CreateTtlRequest, MultiOp, MultiRequest};
 use tree::acl::AclEntry;
 use tree::request::{Create, CreateKind, Request};
-
-/// The create modes (CreateMode.fromFlag).
-mod flags {
-    /// Makes a container, whatever the opcode, in a multi.
-    pub const CONTAINER: i32 = 4;
-    /// These carry a TTL.
-    pub const TTL: std::ops::RangeInclusive<i32> = 5..=6;
-    /// All there are.
-    pub const KNOWN: std::ops::RangeInclusive<i32> = 0..=6;
-}
 
 /// TTL of the creates that have no such field.
 const NO_TTL: i64 = -1;
@@ -62,36 +52,16 @@ fn set_data<'r>(request: &'r wire::SetDataRequest<'_>) -> Request<'r> {
 }
 
 fn multi<'r>(request: &'r MultiRequest<'_>) -> Request<'r> {
-    let ops = request.ops.iter().map(multi_op).collect::<Option<Vec<_>>>();
-    ops.map_or(Request::MultiUndecodable, Request::Multi)
-}
-
-/// `None` when its flags break the whole multi.
-fn multi_op<'r>(op: &'r MultiOp<'_>) -> Option<Request<'r>> {
-    Some(Request::Create(match op {
-        MultiOp::Create(request) => multi_create(create(CreateKind::Create, request))?,
-        MultiOp::Create2(request) => multi_create(create(CreateKind::Create2, request))?,
-        MultiOp::CreateContainer(request) => multi_create(create(CreateKind::Container, request))?,
-        MultiOp::CreateTtl(request) => multi_create(create_ttl(request))?,
-        MultiOp::Delete(request) => return Some(delete(request)),
-        MultiOp::SetData(request) => return Some(set_data(request)),
-        MultiOp::Check(request) => {
-            return Some(Request::Check { path: request.path.as_deref(), version: request.version });
-        }
-    }))
-}
-
-/// In a multi the flags decide what is made; the opcode only tells a plain create from a create2.
-fn multi_create(create: Create<'_>) -> Option<Create<'_>> {
-    let (has_ttl_flags, has_ttl_field) = (flags::TTL.contains(&create.flags), create.kind == CreateKind::Ttl);
-    if !flags::KNOWN.contains(&create.flags) || (has_ttl_flags && !has_ttl_field) {
-        return None;
-    }
-    Some(match create.flags {
-        flags::CONTAINER => Create { kind: CreateKind::Container, ttl: NO_TTL, ..create },
-        _ if has_ttl_field && !has_ttl_flags => Create { kind: CreateKind::Create, ttl: NO_TTL, ..create },
-        _ => create,
-    })
+    let op = |op: &'r MultiOp<'_>| match op {
+        MultiOp::Create(request) => Request::Create(create(CreateKind::Create, request)),
+        MultiOp::Create2(request) => Request::Create(create(CreateKind::Create2, request)),
+        MultiOp::CreateContainer(request) => Request::Create(create(CreateKind::Container, request)),
+        MultiOp::CreateTtl(request) => Request::Create(create_ttl(request)),
+        MultiOp::Delete(request) => delete(request),
+        MultiOp::SetData(request) => set_data(request),
+        MultiOp::Check(request) => Request::Check { path: request.path.as_deref(), version: request.version },
+    };
+    Request::Multi(request.ops.iter().map(op).collect())
 }
 
 fn entries<'r>(acl: &'r Option<Vec<wire::Acl<'_>>>) -> Option<Vec<AclEntry<'r>>> {
@@ -115,20 +85,8 @@ mod tests {
         CreateTtlRequest { path: Some("/a".into()), data: None, acl: None, flags, ttl_ms: 9 }
     }
 
-    /// Kind, flags and TTL of the only operation of a multi.
-    fn in_multi(op: MultiOp<'static>) -> Option<(CreateKind, i32, i64)> {
-        match multi(&MultiRequest { ops: vec![op] }) {
-            Request::MultiUndecodable => None,
-            Request::Multi(ops) => match &ops[..] {
-                [Request::Create(create)] => Some((create.kind, create.flags, create.ttl)),
-                other => panic!("{other:?}"),
-            },
-            other => panic!("{other:?}"),
-        }
-    }
-
     #[test]
-    fn outside_a_multi_flags_and_nulls_pass_as_sent() {
+    fn flags_and_nulls_pass_as_sent() {
         let wire = wire::Request::CreateTtl(CreateTtlRequest { path: None, ..ttl_request(99) });
         let Some(Request::Create(create)) = to_tree(&wire) else { panic!("no create") };
         assert_eq!((create.kind, create.path, create.flags, create.ttl), (CreateKind::Ttl, None, 99, 9));
@@ -141,26 +99,22 @@ mod tests {
     }
 
     #[test]
-    fn in_a_multi_flag_4_makes_a_container_whatever_the_opcode() {
-        assert_eq!(in_multi(MultiOp::Create(request(4))), Some((CreateKind::Container, 4, -1)));
-        assert_eq!(in_multi(MultiOp::Create2(request(4))), Some((CreateKind::Container, 4, -1)));
-        assert_eq!(in_multi(MultiOp::CreateTtl(ttl_request(4))), Some((CreateKind::Container, 4, -1)));
-        assert_eq!(in_multi(MultiOp::CreateContainer(request(0))), Some((CreateKind::Container, 0, -1)));
-    }
-
-    #[test]
-    fn in_a_multi_create_ttl_without_ttl_flags_is_a_plain_create() {
-        assert_eq!(in_multi(MultiOp::CreateTtl(ttl_request(2))), Some((CreateKind::Create, 2, -1)));
-        assert_eq!(in_multi(MultiOp::CreateTtl(ttl_request(6))), Some((CreateKind::Ttl, 6, 9)));
-    }
-
-    #[test]
-    fn in_a_multi_bad_flags_break_the_whole_request() {
-        for flags in [-1, 7, 5, 6] {
-            assert_eq!(in_multi(MultiOp::Create(request(flags))), None, "{flags}");
-            assert_eq!(in_multi(MultiOp::CreateContainer(request(flags))), None, "{flags}");
-        }
-        assert_eq!(in_multi(MultiOp::CreateTtl(ttl_request(7))), None);
+    fn operations_of_a_multi_keep_their_order_opcode_and_flags() {
+        let delete = wire::DeleteRequest { path: None, version: 3 };
+        let ops = vec![
+            MultiOp::Create(request(7)),
+            MultiOp::CreateTtl(ttl_request(0)),
+            MultiOp::CreateContainer(request(4)),
+            MultiOp::Delete(delete),
+        ];
+        let wire = wire::Request::Multi(MultiRequest { ops });
+        let Some(Request::Multi(ops)) = to_tree(&wire) else { panic!("no multi") };
+        let seen = ops.iter().map(|op| match op {
+            Request::Create(create) => (create.kind.to_wire(), create.flags),
+            Request::Delete { path: None, version } => (2, *version),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(seen.collect::<Vec<_>>(), [(1, 7), (21, 0), (19, 4), (2, 3)]);
     }
 
     #[test]
