@@ -8,9 +8,9 @@
 //! 45 µs, between two that poll 4 µs, and none at all when both roles live on one executor.
 
 use std::fmt;
-use std::str::FromStr;
 
-use crate::topology::{Cpu, Machine, parse_cpu_list};
+use crate::layout::{Group, Layout, joined};
+use crate::topology::{Cpu, Machine};
 
 /// From so many CPUs on, roles get cores of their own: three for replica, link and log, one at least to serve.
 pub const DEDICATED_CPUS_MIN: usize = 4;
@@ -36,7 +36,8 @@ impl Role {
     /// Every role, in the order in which plans name them.
     pub const ALL: [Role; 4] = [Role::Replica, Role::Link, Role::Log, Role::Serve];
 
-    fn name(self) -> &'static str {
+    /// As layouts write it.
+    pub fn name(self) -> &'static str {
         match self {
             Role::Replica => "replica",
             Role::Link => "link",
@@ -50,90 +51,6 @@ impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
-}
-
-/// The layout that the configuration asks for.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub enum Layout {
-    /// `auto`: one executor on fewer than four CPUs, dedicated cores from there on.
-    #[default]
-    Auto,
-    /// `single`: one executor holds every role.
-    Single,
-    /// `dedicated`: replica, link and log have a core each, the rest serve. Needs four CPUs.
-    Dedicated,
-    /// `replica+log=2/link=3/serve=4-7`: exactly these. A group with serve alone gets an executor on each of its CPUs.
-    Explicit(Vec<Group>),
-}
-
-/// Roles that share an executor, and its CPUs: one, or several for serve alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Group {
-    /// The roles, without repetition.
-    pub roles: Vec<Role>,
-    /// The CPUs, ascending.
-    pub cpus: Vec<usize>,
-}
-
-/// A layout's text is not understood.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LayoutParseError;
-
-impl fmt::Display for LayoutParseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("auto, single, dedicated, or roles on CPUs as in replica+log=2/link=3/serve=4-7")
-    }
-}
-
-impl std::error::Error for LayoutParseError {}
-
-impl FromStr for Layout {
-    type Err = LayoutParseError;
-
-    fn from_str(text: &str) -> Result<Layout, LayoutParseError> {
-        match text {
-            "auto" => Ok(Layout::Auto),
-            "single" => Ok(Layout::Single),
-            "dedicated" => Ok(Layout::Dedicated),
-            _ => text.split('/').map(parse_group).collect::<Result<_, _>>().map(Layout::Explicit),
-        }
-    }
-}
-
-impl fmt::Display for Layout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Layout::Auto => f.write_str("auto"),
-            Layout::Single => f.write_str("single"),
-            Layout::Dedicated => f.write_str("dedicated"),
-            Layout::Explicit(groups) => {
-                for (index, group) in groups.iter().enumerate() {
-                    let separator = if index == 0 { "" } else { "/" };
-                    write!(f, "{separator}{}={}", joined(&group.roles, "+"), joined(&group.cpus, ","))?;
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
-fn parse_group(text: &str) -> Result<Group, LayoutParseError> {
-    let (roles, cpus) = text.split_once('=').ok_or(LayoutParseError)?;
-    let roles = roles.split('+').map(parse_role).collect::<Result<Vec<_>, _>>()?;
-    let well_formed = cpus.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-' || byte == b',');
-    let cpus = parse_cpu_list(cpus);
-    if !well_formed || cpus.is_empty() {
-        return Err(LayoutParseError);
-    }
-    Ok(Group { roles, cpus })
-}
-
-fn parse_role(text: &str) -> Result<Role, LayoutParseError> {
-    Role::ALL.into_iter().find(|role| role.name() == text.trim()).ok_or(LayoutParseError)
-}
-
-fn joined<T: fmt::Display>(items: &[T], separator: &str) -> String {
-    items.iter().map(T::to_string).collect::<Vec<_>>().join(separator)
 }
 
 /// What the configuration wants of the plan.

@@ -34,7 +34,12 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     match outcome {
         Ok(effective) => match print(&effective) {
             Ok(()) => Exit::Success.into(),
-            Err(_) => Exit::Unexpected.into(), // Whoever read standard output has gone.
+            // Whoever read it has seen enough, as `head` does; the configuration is right nonetheless.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success.into(),
+            Err(error) => {
+                eprintln!("error: cannot write the settings: {error}");
+                Exit::Unexpected.into()
+            }
         },
         Err(problems) => {
             problems.iter().for_each(|problem| eprintln!("error: {problem}"));

@@ -88,7 +88,7 @@ fn exit_for(findings: &[Finding]) -> Option<Exit> {
 
 fn serve(config: Config, plan: &Plan) -> ExitCode {
     let greeting = config.local.file.is_none().then(|| greeting(&config, plan));
-    tracing::info!("layout: {plan}");
+    plan.to_string().lines().for_each(|line| tracing::info!("layout: {}", line.trim_start()));
     let _ = greeting;
     tracing::error!("this build has no server behind its command line");
     Exit::Unexpected.into()

@@ -28,16 +28,12 @@ pub struct Auth {
 pub enum DigestAlgorithm {
     /// `SHA1`, the default; `SHA-1` and `SHA` are the same.
     Sha1,
-    /// `SHA-224`.
-    Sha224,
     /// `SHA-256`.
     Sha256,
     /// `SHA-384`.
     Sha384,
     /// `SHA-512`.
     Sha512,
-    /// `SHA3-224`.
-    Sha3_224,
     /// `SHA3-256`.
     Sha3_256,
     /// `SHA3-384`.

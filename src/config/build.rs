@@ -5,13 +5,14 @@
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
-use super::auth::{Auth, DigestAlgorithm, Secret};
 use super::limits::{ConnectionThrottle, Containers, LargeRequests, RequestThrottle, Whitelist};
 use super::members::{self, Member};
 use super::origin::Remark;
 use super::settings::Settings;
 use super::storage::{LogStrategy, Retention, Storage};
 use super::{Config, Ensemble, Local};
+
+mod auth;
 
 /// Where a server without a zoo.cfg listens.
 const CLIENT_PORT_DEFAULT: u16 = 2181;
@@ -56,7 +57,7 @@ pub(super) fn build(settings: &mut Settings, file: Option<&Path>) -> Config {
             connection_throttle: connection_throttle(settings),
             whitelist: whitelist(settings),
             read_only_mode: settings.bool("readonlymode.enabled"),
-            auth: auth(settings),
+            auth: auth::build(settings),
             storage: storage(settings),
             layout: settings.text("ringkeeper.layout").parse().expect("checked as a layout when it was merged"),
             spin_us: settings.int_if_set("ringkeeper.spin").map(|us| u32::try_from(us).expect("bounded by its key")),
@@ -159,8 +160,9 @@ fn directories(settings: &mut Settings, file: Option<&Path>) -> (PathBuf, PathBu
     let data_dir = match settings.text_if_set("dataDir") {
         Some(given) => given,
         None => {
-            if file.is_some() {
-                settings.problem("dataDir", "is not set; allowed: a directory, as in dataDir=/var/lib/ringkeeper");
+            if let Some(file) = file {
+                let text = format!("is not set in {}; allowed: a directory, as in dataDir=/data", file.display());
+                settings.problem("dataDir", text);
             }
             DATA_DIR_DEFAULT.into()
         }
@@ -201,10 +203,9 @@ fn client_port(
             (address, CLIENT_PORT_DEFAULT)
         }
         (0, None) => {
-            settings.problem(
-                "clientPort",
-                "is not set, so no client could connect; allowed: a port, as in clientPort=2181",
-            );
+            let place = file.map_or_else(String::new, |file| format!(" in {}", file.display()));
+            let text = format!("is not set{place}, so no client could connect; allowed: a port, as in clientPort=2181");
+            settings.problem("clientPort", text);
             (address, CLIENT_PORT_DEFAULT)
         }
         (port, None) => (address, port),
@@ -294,84 +295,6 @@ fn whitelist(settings: &mut Settings) -> Whitelist {
         commands.push("isro".into());
     }
     Whitelist::Only(commands)
-}
-
-fn auth(settings: &mut Settings) -> Auth {
-    let providers: Vec<(String, String)> =
-        settings.family("authProvider.").map(|(rest, class, _)| (rest.to_owned(), class.to_owned())).collect();
-    let mut available = vec!["ip"];
-    let digest_enabled = settings.bool("DigestAuthenticationProvider.enabled");
-    if digest_enabled {
-        available.push("digest");
-    }
-    for (rest, class) in &providers {
-        let scheme = match class.rsplit('.').next().unwrap_or_default() {
-            "EnsembleAuthenticationProvider" => "ensemble",
-            "SASLAuthenticationProvider" => "sasl",
-            "X509AuthenticationProvider" => "x509",
-            "DigestAuthenticationProvider" | "IPAuthenticationProvider" => continue,
-            _ => {
-                let text = format!("has no effect: {class:?} is Java code, which cannot run here");
-                settings.warning(&format!("authProvider.{rest}"), text);
-                continue;
-            }
-        };
-        available.push(scheme);
-        if scheme != "ensemble" {
-            settings
-                .warning(&format!("authProvider.{rest}"), format!("has no effect yet: {scheme} is not supported yet"));
-        }
-    }
-    let ensemble_names = comma_list(&settings.text_if_set("ensembleAuthName").unwrap_or_default());
-    Auth {
-        super_digest: settings.text_if_set("DigestAuthenticationProvider.superDigest").map(|text| Secret::new(&text)),
-        digest_enabled,
-        digest_algorithm: digest_algorithm(&settings.text("DigestAuthenticationProvider.digestAlg")),
-        eager_acl_check: settings.bool("enableEagerACLCheck"),
-        enforced_schemes: enforced_schemes(settings, &available),
-        ensemble_names: available.contains(&"ensemble").then_some(ensemble_names),
-    }
-}
-
-/// The schemes of which a connection must have one. A scheme that no client can have here locks everybody out, which is
-/// what was asked for, but is worth a word.
-fn enforced_schemes(settings: &mut Settings, available: &[&str]) -> Vec<Box<str>> {
-    let by_sasl = settings.bool("sessionRequireClientSASLAuth");
-    let (key, schemes) = match (by_sasl, settings.bool("enforce.auth.enabled")) {
-        (true, _) => ("sessionRequireClientSASLAuth", vec!["sasl".into()]),
-        (false, true) => {
-            let listed = settings.text_if_set("enforce.auth.schemes").unwrap_or_default();
-            ("enforce.auth.schemes", comma_list(&listed))
-        }
-        (false, false) => return Vec::new(),
-    };
-    if schemes.is_empty() {
-        settings.problem("enforce.auth.enabled", "needs enforce.auth.schemes, as in enforce.auth.schemes=digest");
-    }
-    for scheme in schemes.iter().filter(|scheme| !available.contains(&&***scheme)) {
-        settings.problem(key, format!("found {scheme}; allowed: {}", available.join(", ")));
-    }
-    let impossible = schemes.iter().all(|scheme| matches!(&**scheme, "sasl" | "x509" | "ensemble"));
-    if !schemes.is_empty() && impossible {
-        settings.warning(key, "locks out every client: none can authenticate by these schemes yet");
-    }
-    schemes
-}
-
-fn digest_algorithm(name: &str) -> DigestAlgorithm {
-    match name {
-        "SHA1" | "SHA-1" | "SHA" => DigestAlgorithm::Sha1,
-        "SHA-224" => DigestAlgorithm::Sha224,
-        "SHA-256" => DigestAlgorithm::Sha256,
-        "SHA-384" => DigestAlgorithm::Sha384,
-        "SHA-512" => DigestAlgorithm::Sha512,
-        "SHA3-224" => DigestAlgorithm::Sha3_224,
-        "SHA3-256" => DigestAlgorithm::Sha3_256,
-        "SHA3-384" => DigestAlgorithm::Sha3_384,
-        "SHA3-512" => DigestAlgorithm::Sha3_512,
-        "MD5" => DigestAlgorithm::Md5,
-        other => unreachable!("the key's words do not include {other}"),
-    }
 }
 
 /// A record must fit a quarter of a segment, or a batch would not fit it; a record is a frame and a little more.

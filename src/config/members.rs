@@ -156,7 +156,10 @@ fn port(text: &str) -> Option<u16> {
 mod tests {
     use super::*;
 
-    fn parsed(text: &str) -> Option<(bool, Option<(Option<Box<str>>, u16)>)> {
+    /// Role and client part.
+    type Parsed = (bool, Option<(Option<Box<str>>, u16)>);
+
+    fn parsed(text: &str) -> Option<Parsed> {
         parse("1", text, &Origin::Default).ok().map(|member| (member.observer, member.client))
     }
 

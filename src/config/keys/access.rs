@@ -3,11 +3,9 @@
 use super::Scope::{Jvm, Property};
 use super::{Key, Kind, SASL, TLS, key, natural, unset};
 
-/// Java's names of the hashes that we have; upper case is as good.
-const DIGESTS: &[&str] = &[
-    "SHA1", "SHA-1", "SHA", "SHA-224", "SHA-256", "SHA-384", "SHA-512", "SHA3-224", "SHA3-256", "SHA3-384", "SHA3-512",
-    "MD5",
-];
+/// Java's names of the hashes that we have; like Java, in any case.
+const DIGESTS: &[&str] =
+    &["SHA1", "SHA-1", "SHA", "SHA-256", "SHA-384", "SHA-512", "SHA3-256", "SHA3-384", "SHA3-512", "MD5"];
 
 pub(super) const KEYS: &[Key] = &[
     key("skipACL", Property, Kind::Word(&["yes", "no"], false), "no"),
