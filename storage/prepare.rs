@@ -1,0 +1,177 @@
+//! The other half of the log: segments are made ahead of use and taken away when a snapshot covers them.
+//!
+//! Flow       prepare_next: new.<n> is made (allocated, filled with zeros, synced), or spare.<n> reused (its header wiped,
+//!            synced), renamed to segment.<next>, directory synced. Only then may a batch go there.
+//!            purge_before: segment -> spare (one is kept for reuse) or removed, oldest first.
+//! Invariant  a name `segment.<n>` that a crash leaves behind holds either the log's bytes or no valid header.
+//!
+//! Filling matters: a write into blocks that are allocated but never written makes the file system convert them in its
+//! journal, and the sync waits for that.
+
+use std::future::poll_fn;
+use std::io;
+use std::path::Path;
+use std::rc::Rc;
+use std::task::Poll;
+
+use crate::disk::{BLOCK, Disk, DiskFile, Open, join, write_zeros};
+use crate::error::{PrepareError, PurgeError, is_no_space};
+use crate::log::{Log, LogOptions, Prepared};
+use crate::segment;
+
+/// Purged segments that are kept to be used again. One is enough: the next is made while the active one fills.
+pub const SPARES_MAX: usize = 1;
+
+/// A step that failed: the verb, and what the kernel said.
+pub(crate) type Step = (&'static str, io::Error);
+
+impl<D: Disk> Log<D> {
+    /// Makes the next segment ready, unless it is. To be called from a task of its own, in a loop with
+    /// [`next_wanted`](Log::next_wanted), and again after an error when there may be room.
+    ///
+    /// # Errors
+    /// Nothing was lost; the log takes records as long as the active segment has room.
+    ///
+    /// # Panics
+    /// If another call is in flight.
+    ///
+    /// # Cancel safety
+    /// Safe: what was begun is made use of, or removed, by the next call or the next start.
+    pub async fn prepare_next(&self) -> Result<(), PrepareError> {
+        assert!(!self.preparing.replace(true), "one segment at a time");
+        let _guard = Preparing { log: self };
+        let (index, spare) = {
+            let state = &mut *self.state.borrow_mut();
+            if state.next.is_some() {
+                return Ok(());
+            }
+            (state.active.home.index + 1, state.spares.pop())
+        };
+        let made = match spare {
+            Some(number) => reuse(&self.disk, &self.options, number).await,
+            None => make(&self.disk, &self.options, index).await,
+        };
+        let file = made.map_err(|step| self.prepare_error(index, step))?;
+        let name = spare.map_or_else(|| segment::new_name(index), segment::spare_name);
+        let from = join(self.dir(), &name);
+        install(&self.disk, self.dir(), &from, index).await.map_err(|step| self.prepare_error(index, step))?;
+        let state = &mut *self.state.borrow_mut();
+        assert_eq!(state.active.home.index + 1, index, "the log can't roll without a next segment");
+        state.next = Some(Prepared { index, file: Rc::new(file) });
+        Ok(())
+    }
+
+    /// Waits until the next segment is wanted: at once if there is none, else until the log goes on to it.
+    pub async fn next_wanted(&self) {
+        poll_fn(|context| {
+            let state = &mut *self.state.borrow_mut();
+            if state.next.is_none() {
+                return Poll::Ready(());
+            }
+            state.next_waiter = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Takes away the segments that hold nothing of `seq` or above: to be called with the seq of the oldest snapshot that
+    /// is kept. Returns how many.
+    ///
+    /// # Errors
+    /// Some may be gone, none that is needed; call again with the next snapshot.
+    ///
+    /// # Cancel safety
+    /// Safe, as an error is.
+    pub async fn purge_before(&self, seq: u64) -> Result<usize, PurgeError> {
+        let mut purged = 0;
+        while let Some(index) = self.purgeable(seq) {
+            let path = self.segment_path(index);
+            let fail = |(doing, source)| PurgeError { doing, path: path.clone(), source };
+            let keep = self.state.borrow().spares.len() < SPARES_MAX && self.reusable(&path);
+            if keep {
+                let spare = join(self.dir(), &segment::spare_name(index));
+                self.disk.rename(&path, &spare).await.map_err(|source| fail(("rename", source)))?;
+            } else {
+                self.disk.remove(&path).await.map_err(|source| fail(("remove", source)))?;
+            }
+            // Synced one by one: names that vanish out of order would look like a missing segment.
+            self.disk.sync_dir(self.dir()).await.map_err(|source| fail(("sync the directory of", source)))?;
+            let state = &mut *self.state.borrow_mut();
+            if state.segments.front().is_some_and(|oldest| oldest.0 == index) {
+                state.segments.pop_front();
+                if keep {
+                    state.spares.push(index);
+                }
+            }
+            purged += 1;
+        }
+        Ok(purged)
+    }
+
+    /// The oldest segment, if the one after it begins above everything below `seq`.
+    fn purgeable(&self, seq: u64) -> Option<u64> {
+        let state = self.state.borrow();
+        let second = state.segments.get(1)?;
+        // The second may be in memory only yet; until it is durable the first is the end of the log.
+        let durable = second.0 <= state.durable.index;
+        (durable && second.1 < seq).then_some(state.segments[0].0)
+    }
+
+    /// Whether a purged segment has the length that new ones have.
+    fn reusable(&self, path: &Path) -> bool {
+        self.disk.map(path).is_ok_and(|map| map.len() as u64 == self.options.segment_len)
+    }
+
+    fn prepare_error(&self, index: u64, (doing, source): Step) -> PrepareError {
+        if is_no_space(&source) {
+            return PrepareError::NoSpace { dir: self.dir().to_owned(), wanted: self.options.segment_len, source };
+        }
+        PrepareError::Io { doing, path: self.segment_path(index), source }
+    }
+}
+
+struct Preparing<'a, D: Disk> {
+    log: &'a Log<D>,
+}
+
+impl<D: Disk> Drop for Preparing<'_, D> {
+    fn drop(&mut self) {
+        self.log.preparing.set(false);
+    }
+}
+
+/// A new segment, under its working name: room first, so that a full disk is found before anything else is done, then zeros.
+pub(crate) async fn make<D: Disk>(disk: &D, options: &LogOptions, number: u64) -> Result<D::File, Step> {
+    let path = join(&options.dir, &segment::new_name(number));
+    let file = disk.open(&path, Open::Fresh, options.strategy).await.map_err(|source| ("make", source))?;
+    match fill(&file, options).await {
+        Ok(()) => Ok(file),
+        Err(step) => {
+            // It would keep the room that others need; if it can't be removed, the next start or try does it.
+            drop(file);
+            let _ = disk.remove(&path).await;
+            Err(step)
+        }
+    }
+}
+
+async fn fill<F: DiskFile>(file: &F, options: &LogOptions) -> Result<(), Step> {
+    file.allocate(options.segment_len).await.map_err(|source| ("allocate", source))?;
+    write_zeros(file, 0, options.segment_len).await.map_err(|source| ("fill", source))?;
+    file.sync().await.map_err(|source| ("sync", source))
+}
+
+/// A purged segment as a new one: without its header nothing in it can be taken for the log.
+async fn reuse<D: Disk>(disk: &D, options: &LogOptions, number: u64) -> Result<D::File, Step> {
+    let path = join(&options.dir, &segment::spare_name(number));
+    let file = disk.open(&path, Open::Existing, options.strategy).await.map_err(|source| ("open", source))?;
+    write_zeros(&file, 0, BLOCK as u64).await.map_err(|source| ("wipe the header of", source))?;
+    file.sync().await.map_err(|source| ("sync", source))?;
+    Ok(file)
+}
+
+/// Gives a finished segment its place in the log.
+pub(crate) async fn install<D: Disk>(disk: &D, dir: &Path, from: &Path, index: u64) -> Result<(), Step> {
+    disk.rename(from, &join(dir, &segment::name(index))).await.map_err(|source| ("rename", source))?;
+    disk.sync_dir(dir).await.map_err(|source| ("sync the directory of", source))
+}

@@ -1,0 +1,511 @@
+//! Recovery: what a directory of segments means, and how the log goes on from it.
+//!
+//! The rule: what a sync acknowledged is never cut in silence. A batch is written only when all before it is durable, and
+//! says so; so a batch or a segment header that holds proves everything before it. Damage with such a proof behind it is a
+//! loss and an error; damage without one is a torn tail, which no sync ever acknowledged, and is cut.
+//!
+//! Which files (from the newest down to the first whose `prev_seq` is covered by the state to start from):
+//! ```text
+//! header of segment.<n>         newer one in use   its batches prove use    then
+//! holds, index n, full length   any                any                      in use
+//! holds, another index          any                any                      Corrupt: swapped or renamed
+//! holds, file shorter           any                any                      Corrupt: cut short
+//! newer format                  any                any                      Version
+//! empty or damaged              no                 no                       unused: prepared, or its first batch was torn
+//! empty or damaged              no                 yes                      Corrupt: the header was durable
+//! empty or damaged              yes                any                      Corrupt: the header was durable
+//! no file                       yes                -                        Missing
+//! no older file                 yes, not covered   -                        Gap
+//! no segment in use, none at all                                            NoLog with a snapshot, else a new log
+//! no segment in use, some files                                             Corrupt: a log is born with its first header
+//! ```
+//! Where a segment ends:
+//! ```text
+//! the walk stops at             newer one in use   proof behind it          then
+//! a batch that closes           yes, linked        -                        go on there
+//! a batch that closes           yes, not linked    -                        Corrupt: swapped or replaced
+//! a batch that closes           no, file there     -                        the log ends here, goes on there
+//! a batch that closes           no, no file        -                        Missing
+//! anything else                 yes                (its header is one)      Corrupt
+//! no header / a broken batch    no                 yes                      Corrupt
+//! a broken batch                no                 no                       torn tail: wiped
+//! no header                     no                 no                       the end
+//! any end                       ends below the snapshot's seq               Corrupt: the snapshot proves more
+//! ```
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use crate::disk::{BLOCK, Disk, DiskFile, Open, block_down, block_up, join, write_padded, write_zeros};
+use crate::error::{OpenError, VisitError};
+use crate::log::{Active, LogOptions, Prepared, State};
+use crate::prepare::{self, SPARES_MAX};
+use crate::record::{self, Batch, FLAG_CLOSES, Home, Position};
+use crate::segment::{self, BATCHES_AT, Cursor, Found, Header, Next};
+
+/// Bytes read between two calls of the progress callback.
+const PROGRESS_STEP: u64 = 1 << 20;
+
+/// What opening found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// The highest seq in the log.
+    pub last_seq: u64,
+    /// Records that were shown to the caller.
+    pub records: u64,
+    /// Bytes of segments that were read.
+    pub bytes: u64,
+    /// Whether there was no log before.
+    pub created: bool,
+    /// The torn tail that was cut, if there was one.
+    pub cut: Option<Cut>,
+}
+
+/// A torn tail: a batch that no sync ever acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The segment.
+    pub path: PathBuf,
+    /// Where it was cut, in bytes.
+    pub offset: u64,
+    /// Bytes that were wiped.
+    pub len: u64,
+}
+
+/// Damage that can't be a torn tail.
+#[derive(Debug)]
+pub(crate) struct Damage {
+    /// The segment.
+    pub index: u64,
+    /// Behind the last batch of it that holds; 0 if not even its header does.
+    pub keep: u64,
+    /// What the caller is told.
+    pub error: OpenError,
+}
+
+/// What an examination found, before anything is changed.
+#[derive(Debug)]
+pub(crate) struct Exam {
+    pub recovered: Recovered,
+    /// Where the log ends, or `None` if there is none.
+    pub end: Option<End>,
+    /// As in [`State`].
+    pub segments: VecDeque<(u64, u64)>,
+}
+
+/// The end of the log.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub header: Header,
+    pub cursor: Cursor,
+    pub tail: Vec<u8>,
+    pub closed: bool,
+    /// Whether the last batch holds records.
+    pub unproven: bool,
+    /// Behind a torn batch, if there is one at the end.
+    pub torn_end: Option<u64>,
+}
+
+/// Why an examination failed.
+#[derive(Debug)]
+pub(crate) enum ExamError {
+    /// A repair can cut here.
+    Damage(Damage),
+    /// It can't.
+    Other(OpenError),
+}
+
+impl From<ExamError> for OpenError {
+    fn from(error: ExamError) -> OpenError {
+        match error {
+            ExamError::Damage(damage) => damage.error,
+            ExamError::Other(error) => error,
+        }
+    }
+}
+
+impl From<OpenError> for ExamError {
+    fn from(error: OpenError) -> ExamError {
+        ExamError::Other(error)
+    }
+}
+
+/// A segment file and what its first block says.
+struct Facts {
+    index: u64,
+    path: PathBuf,
+    len: u64,
+    found: Found,
+}
+
+/// Examines the log, then makes it ready to be appended to.
+pub(crate) async fn open<D: Disk>(
+    disk: &D,
+    options: &LogOptions,
+    from_seq: u64,
+    visit: impl FnMut(u64, &[u8]) -> Result<(), VisitError>,
+    progress: impl FnMut(u64, u64),
+) -> Result<(State<D::File>, Recovered), OpenError> {
+    let dir = &options.dir;
+    disk.create_dir(dir).await.map_err(OpenError::io("make the directory", dir))?;
+    let mut exam = examine(disk, options, from_seq, visit, progress).await?;
+    if exam.end.is_none() {
+        create(disk, options, 1, from_seq).await?;
+        exam = examine(disk, options, from_seq, |_, _| Ok(()), |_, _| ()).await?;
+        exam.recovered.created = true;
+    }
+    let end = exam.end.take().expect("a log was found or made");
+    let state = settle(disk, options, end, exam.segments).await?;
+    Ok((state, exam.recovered))
+}
+
+/// Reads the log without changing anything.
+pub(crate) async fn examine<D: Disk>(
+    disk: &D,
+    options: &LogOptions,
+    from_seq: u64,
+    visit: impl FnMut(u64, &[u8]) -> Result<(), VisitError>,
+    progress: impl FnMut(u64, u64),
+) -> Result<Exam, ExamError> {
+    let facts = gather(disk, &options.dir).await?;
+    let Some((lower, used)) = choose(disk, &facts, from_seq)? else {
+        if from_seq > 0 && !options.may_create_after_snapshot {
+            return Err(OpenError::NoLog { dir: options.dir.clone(), from_seq }.into());
+        }
+        let recovered = Recovered { last_seq: from_seq, records: 0, bytes: 0, created: false, cut: None };
+        return Ok(Exam { recovered, end: None, segments: VecDeque::new() });
+    };
+    if used[0].1.prev_seq > from_seq {
+        let error = OpenError::Gap { dir: options.dir.clone(), from_seq, log_after_seq: used[0].1.prev_seq };
+        return Err(ExamError::Damage(Damage { index: used[0].1.home.index, keep: 0, error }));
+    }
+    let total = used.iter().map(|(facts, _)| facts.len).sum();
+    let mut walk = Walk { from_seq, visit, progress, done: 0, reported: 0, total, records: 0 };
+    let end = walk.segments(disk, &used)?;
+    let after = facts.iter().any(|facts| facts.index == end.header.home.index + 1);
+    let recovered = conclude(options, from_seq, &end, after, walk.records, total)?;
+    Ok(Exam { recovered, segments: known_segments(lower, &used), end: Some(end) })
+}
+
+/// The rows of the second table that concern the last segment in use.
+fn conclude(
+    options: &LogOptions,
+    from_seq: u64,
+    end: &End,
+    file_after: bool,
+    records: u64,
+    bytes: u64,
+) -> Result<Recovered, ExamError> {
+    let index = end.header.home.index;
+    let path = join(&options.dir, &segment::name(index));
+    if end.cursor.last_seq < from_seq {
+        let reason = "it ends before the newest snapshot, so its last records are lost";
+        let error = OpenError::Corrupt { path, offset: end.cursor.offset, reason };
+        return Err(ExamError::Damage(Damage { index, keep: 0, error }));
+    }
+    if end.closed && !file_after {
+        let error = OpenError::Missing { path: join(&options.dir, &segment::name(index + 1)) };
+        return Err(ExamError::Damage(Damage { index: index + 1, keep: 0, error }));
+    }
+    let offset = end.cursor.offset;
+    let cut = end.torn_end.map(|torn_end| Cut { path, offset, len: torn_end - offset });
+    Ok(Recovered { last_seq: end.cursor.last_seq, records, bytes, created: false, cut })
+}
+
+async fn gather<D: Disk>(disk: &D, dir: &Path) -> Result<Vec<Facts>, OpenError> {
+    let entries = disk.list(dir).await.map_err(OpenError::io("list", dir))?;
+    let mut facts = Vec::new();
+    for entry in entries {
+        let Some(index) = segment::index_of(&entry.name) else { continue };
+        let path = join(dir, &entry.name);
+        let found = segment::header(&disk.map(&path).map_err(OpenError::io("map", &path))?);
+        facts.push(Facts { index, path, len: entry.len, found });
+    }
+    // Names have a fixed width, but don't rely on the disk's order of them.
+    facts.sort_by_key(|facts| facts.index);
+    Ok(facts)
+}
+
+type Used<'a> = Vec<(&'a Facts, Header)>;
+
+/// The first table: the segments to read, oldest first, and those below them. `None` if there is no log.
+fn choose<'a, D: Disk>(
+    disk: &D,
+    facts: &'a [Facts],
+    from_seq: u64,
+) -> Result<Option<(&'a [Facts], Used<'a>)>, ExamError> {
+    let mut used: Used<'a> = Vec::new();
+    let mut lower = facts;
+    while let Some((candidate, below)) = lower.split_last() {
+        if let Some((_, newer)) = used.last() {
+            if newer.prev_seq <= from_seq {
+                break;
+            }
+            missing_between(candidate, newer)?;
+        }
+        lower = below;
+        match judge(disk, candidate, !used.is_empty())? {
+            Some(header) => used.push((candidate, header)),
+            None => continue,
+        }
+    }
+    if let (true, Some(first)) = (used.is_empty(), facts.first()) {
+        return Err(corrupt(first, 0, 0, "its header is lost"));
+    }
+    used.reverse();
+    Ok((!used.is_empty()).then_some((lower, used)))
+}
+
+fn missing_between(candidate: &Facts, newer: &Header) -> Result<(), ExamError> {
+    let wanted = newer.home.index - 1;
+    if candidate.index == wanted {
+        return Ok(());
+    }
+    let error = OpenError::Missing { path: candidate.path.with_file_name(segment::name(wanted)) };
+    Err(ExamError::Damage(Damage { index: wanted, keep: 0, error }))
+}
+
+/// One row of the first table: the header of a segment in use, or `None` if it is unused.
+fn judge<D: Disk>(disk: &D, facts: &Facts, newer_used: bool) -> Result<Option<Header>, ExamError> {
+    match facts.found {
+        Found::Header(header) if header.home.index != facts.index => {
+            Err(corrupt(facts, 0, 0, "its header is another segment's: files were swapped or renamed"))
+        }
+        Found::Header(header) if facts.len < header.segment_len => {
+            Err(corrupt(facts, facts.len, 0, "the file was cut short"))
+        }
+        Found::Header(header) => Ok(Some(header)),
+        Found::Version(version) => Err(OpenError::Version { path: facts.path.clone(), version }.into()),
+        Found::Empty | Found::Damaged => {
+            let map = disk.map(&facts.path).map_err(OpenError::io("map", &facts.path))?;
+            let start = Position { index: facts.index, offset: 0 };
+            if newer_used || segment::proof_of_loss(&map, None, start).is_some() {
+                return Err(corrupt(facts, 0, 0, "its header is lost"));
+            }
+            Ok(None)
+        }
+    }
+}
+
+fn corrupt(facts: &Facts, offset: u64, keep: u64, reason: &'static str) -> ExamError {
+    let error = OpenError::Corrupt { path: facts.path.clone(), offset, reason };
+    ExamError::Damage(Damage { index: facts.index, keep, error })
+}
+
+/// The walk over the segments in use.
+struct Walk<V, P> {
+    from_seq: u64,
+    visit: V,
+    progress: P,
+    done: u64,
+    reported: u64,
+    total: u64,
+    records: u64,
+}
+
+impl<V: FnMut(u64, &[u8]) -> Result<(), VisitError>, P: FnMut(u64, u64)> Walk<V, P> {
+    fn segments<D: Disk>(&mut self, disk: &D, used: &Used<'_>) -> Result<End, ExamError> {
+        let mut end: Option<End> = None;
+        for (at, (facts, header)) in used.iter().enumerate() {
+            let is_last = at + 1 == used.len();
+            if let Some(before) = &end {
+                linked(facts, header, before)?;
+            }
+            let map = disk.map(&facts.path).map_err(OpenError::io("map", &facts.path))?;
+            end = Some(self.segment(facts, header, &map, is_last)?);
+            self.report(facts.len - self.done.min(facts.len), true);
+            self.done = 0;
+            self.reported += facts.len;
+        }
+        Ok(end.expect("at least one segment is in use"))
+    }
+
+    /// The second table, for one segment.
+    fn segment(&mut self, facts: &Facts, header: &Header, bytes: &[u8], is_last: bool) -> Result<End, ExamError> {
+        let mut cursor = Cursor::start(header);
+        let mut last = (0, 0);
+        let (bad_offset, torn_end) = loop {
+            match segment::next(header.home, bytes, &cursor) {
+                Next::Batch { batch, records, behind } => {
+                    self.show(facts, records)?;
+                    self.report(behind.offset, false);
+                    cursor = behind;
+                    last = (batch.count, batch.flags);
+                    if batch.flags & FLAG_CLOSES != 0 {
+                        break (cursor.offset, None);
+                    }
+                }
+                Next::Nothing => break (cursor.offset, None),
+                Next::Broken { bad_offset, end } => break (bad_offset, Some(end)),
+            }
+        };
+        let closed = last.1 & FLAG_CLOSES != 0;
+        let place = Position { index: facts.index, offset: cursor.offset };
+        if !closed && (!is_last || segment::proof_of_loss(bytes, Some(header.home.salt), place).is_some()) {
+            return Err(corrupt(facts, bad_offset, cursor.offset, "a batch here is not what was written"));
+        }
+        let tail = bytes[block_down(cursor.offset) as usize..cursor.offset as usize].to_vec();
+        Ok(End { header: *header, cursor, tail, closed, unproven: last.0 > 0, torn_end })
+    }
+
+    fn show(&mut self, facts: &Facts, records: &[u8]) -> Result<(), ExamError> {
+        for (seq, payload) in record::records(records).filter(|(seq, _)| *seq > self.from_seq) {
+            self.records += 1;
+            (self.visit)(seq, payload).map_err(|source| OpenError::Refused {
+                path: facts.path.clone(),
+                seq,
+                source,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// `offset` is where the walk stands in its segment.
+    fn report(&mut self, offset: u64, whole: bool) {
+        if whole {
+            (self.progress)((self.reported + self.done + offset).min(self.total), self.total);
+        } else if offset >= self.done + PROGRESS_STEP {
+            self.done = offset;
+            (self.progress)(self.reported + self.done, self.total);
+        }
+    }
+}
+
+/// Whether a segment says of the one before what was found there.
+fn linked(facts: &Facts, header: &Header, before: &End) -> Result<(), ExamError> {
+    let found = (before.cursor.offset, before.cursor.chain, before.cursor.last_seq, before.header.home.salt);
+    let said = (header.prev_end, header.link, header.prev_seq, header.home.salt);
+    if found == said { Ok(()) } else { Err(corrupt(facts, 0, 0, "it does not follow the segment before it")) }
+}
+
+/// Index and seq before it of every segment with records. Where a header below the walk doesn't hold, the next one's is
+/// taken, so that a purge is never too early.
+fn known_segments(lower: &[Facts], used: &Used<'_>) -> VecDeque<(u64, u64)> {
+    let mut known: VecDeque<_> = used.iter().map(|(facts, header)| (facts.index, header.prev_seq)).collect();
+    for facts in lower.iter().rev() {
+        let next = known.front().expect("a segment is in use").1;
+        let prev_seq = match facts.found {
+            Found::Header(header) => header.prev_seq.min(next),
+            _ => next,
+        };
+        known.push_front((facts.index, prev_seq));
+    }
+    known
+}
+
+/// A new log: its first segment gets its name only when its header and an empty batch are durable in it.
+pub(crate) async fn create<D: Disk>(
+    disk: &D,
+    options: &LogOptions,
+    index: u64,
+    prev_seq: u64,
+) -> Result<(), OpenError> {
+    let path = join(&options.dir, &segment::name(index));
+    let fail = |(doing, source)| OpenError::io(doing, &path)(source);
+    let file = prepare::make(disk, options, index).await.map_err(fail)?;
+    let home = Home { salt: options.salt, index };
+    let header = Header { home, segment_len: options.segment_len, prev_seq, prev_end: 0, link: 0 };
+    let batch = Batch {
+        home,
+        durable: Position { index, offset: BATCHES_AT },
+        len: 0,
+        count: 0,
+        flags: 0,
+        chain: header.link,
+        end_chain: header.link,
+    };
+    let mut bytes = vec![0; 2 * BLOCK];
+    header.encode(&mut bytes);
+    batch.encode(BATCHES_AT, &mut bytes[BLOCK..]);
+    write_padded(&file, &bytes, 0).await.map_err(OpenError::io("write", &path))?;
+    file.sync().await.map_err(OpenError::io("sync", &path))?;
+    let from = join(&options.dir, &segment::new_name(index));
+    prepare::install(disk, &options.dir, &from, index).await.map_err(fail)
+}
+
+/// Makes the log ready: wipes the torn tail, makes what was read durable, takes the next segment if it is there, and
+/// clears away what a crash left.
+async fn settle<D: Disk>(
+    disk: &D,
+    options: &LogOptions,
+    end: End,
+    segments: VecDeque<(u64, u64)>,
+) -> Result<State<D::File>, OpenError> {
+    let Header { home, segment_len, .. } = end.header;
+    let path = join(&options.dir, &segment::name(home.index));
+    let file = disk.open(&path, Open::Existing, options.strategy).await.map_err(OpenError::io("open", &path))?;
+    if let Some(torn_end) = end.torn_end {
+        wipe(&file, &end.tail, end.cursor.offset, torn_end)
+            .await
+            .map_err(OpenError::io("wipe the torn tail of", &path))?;
+    }
+    // What was read may never have been synced: the last process may have died between its write and its sync.
+    file.sync().await.map_err(OpenError::io("sync", &path))?;
+    let (next, spares) = clear(disk, options, home.index, end.closed).await?;
+    let active =
+        Active { file: Rc::new(file), home, segment_len, cursor: end.cursor, closed: end.closed, tail: end.tail };
+    let mut state = State::new(active, segments, end.unproven);
+    state.next = next;
+    state.spares = spares;
+    Ok(state)
+}
+
+/// Zeros from `offset` to the end of the block that holds `end`. `tail` is what stands before, from the block's start.
+pub(crate) async fn wipe<F: DiskFile>(file: &F, tail: &[u8], offset: u64, end: u64) -> std::io::Result<()> {
+    assert_eq!(tail.len() as u64, offset - block_down(offset), "the tail starts at its block");
+    if !tail.is_empty() {
+        write_padded(file, tail, block_down(offset)).await?;
+    }
+    write_zeros(file, block_up(offset), block_up(end)).await
+}
+
+type Cleared<F> = (Option<Prepared<F>>, Vec<u64>);
+
+/// Takes the prepared segment after the active one, keeps a spare, removes the rest of what isn't the log.
+async fn clear<D: Disk>(
+    disk: &D,
+    options: &LogOptions,
+    active_index: u64,
+    closed: bool,
+) -> Result<Cleared<D::File>, OpenError> {
+    let dir = &options.dir;
+    let (mut next, mut spares) = (None, Vec::new());
+    for entry in disk.list(dir).await.map_err(OpenError::io("list", dir))? {
+        let whole = entry.len == options.segment_len;
+        let path = join(dir, &entry.name);
+        match (segment::index_of(&entry.name), segment::spare_number_of(&entry.name)) {
+            (Some(index), _) if index <= active_index => continue,
+            (Some(index), _) if index == active_index + 1 && whole => {
+                next = Some(take_next(disk, options, &path, index).await?);
+                continue;
+            }
+            // It must not vanish before there is another: the active segment says that it is there.
+            (Some(index), _) if index == active_index + 1 && closed => continue,
+            (_, Some(number)) if whole && spares.len() < SPARES_MAX => {
+                spares.push(number);
+                continue;
+            }
+            (None, None) if segment::new_number_of(&entry.name).is_none() => continue,
+            _ => {}
+        }
+        disk.remove(&path).await.map_err(OpenError::io("remove", &path))?;
+    }
+    // Always: the last process may have died between a rename and this.
+    disk.sync_dir(dir).await.map_err(OpenError::io("sync the directory", dir))?;
+    Ok((next, spares))
+}
+
+/// Opens a prepared segment, without what a torn first batch may have left: its header and the batch's, or the header of
+/// the next first batch could adopt it.
+async fn take_next<D: Disk>(
+    disk: &D,
+    options: &LogOptions,
+    path: &Path,
+    index: u64,
+) -> Result<Prepared<D::File>, OpenError> {
+    let file = disk.open(path, Open::Existing, options.strategy).await.map_err(OpenError::io("open", path))?;
+    write_zeros(&file, 0, BATCHES_AT + BLOCK as u64).await.map_err(OpenError::io("wipe the header of", path))?;
+    file.sync().await.map_err(OpenError::io("sync", path))?;
+    Ok(Prepared { index, file: Rc::new(file) })
+}

@@ -1,0 +1,254 @@
+//! A segment: one file of the log. Its name, its header, and the walk over its batches. Pure: bytes in, findings out.
+//!
+//! ```text
+//! header, alone in block 0     0 magic "ringklog"    8 version u32    12 crc u32    16 index u64    24 segment_len u64
+//!                             32 salt u64    40 prev_seq u64    48 prev_end u64    56 link u32    60 zero
+//! batches from BATCHES_AT on, each behind the last at the next multiple of 8
+//! ```
+//! `link` is the crc of the last record before this segment, `prev_seq` its seq and `prev_end` where it ended, so each
+//! segment says how the one before must look. A header is written together with the segment's first batch, after
+//! everything before it was durable: a valid header is therefore proof that the segment before was complete.
+//!
+//! Files: `segment.<index>` (16 hex digits) belongs to the log; one with an empty header waits to be used.
+//! `new.<number>` is one that is being made, `spare.<number>` one that was purged and may be used again. `cut.*` is what a
+//! repair saved.
+
+use crate::disk::BLOCK;
+use crate::record::{self, BATCH_HEADER_LEN, Batch, Home, Position};
+
+const MAGIC: &[u8; 8] = b"ringklog";
+const VERSION: u32 = 1;
+const HEADER_LEN: usize = 64;
+
+/// Offset of the first batch: the header has a block of its own, so it is never written again with a batch.
+pub const BATCHES_AT: u64 = BLOCK as u64;
+/// Least and most bytes of a segment. Below the least, rolling would cost more than writing; a batch's length must fit u32.
+pub const SEGMENT_LEN_MIN: u64 = 64 * 1024;
+/// See [`SEGMENT_LEN_MIN`].
+pub const SEGMENT_LEN_MAX: u64 = 1 << 30;
+
+/// What a segment says about itself and the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The log's salt and this segment's index.
+    pub home: Home,
+    /// Length of the file, in bytes.
+    pub segment_len: u64,
+    /// The highest seq before this segment: its own are above.
+    pub prev_seq: u64,
+    /// Where the segment before ended, 0 if there is none.
+    pub prev_end: u64,
+    /// Crc of the last record before this segment.
+    pub link: u32,
+}
+
+impl Header {
+    /// Writes the header into the first block of a segment.
+    pub fn encode(&self, block: &mut [u8]) {
+        block[..BLOCK].fill(0);
+        block[0..8].copy_from_slice(MAGIC);
+        block[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        block[16..24].copy_from_slice(&self.home.index.to_le_bytes());
+        block[24..32].copy_from_slice(&self.segment_len.to_le_bytes());
+        block[32..40].copy_from_slice(&self.home.salt.to_le_bytes());
+        block[40..48].copy_from_slice(&self.prev_seq.to_le_bytes());
+        block[48..56].copy_from_slice(&self.prev_end.to_le_bytes());
+        block[56..60].copy_from_slice(&self.link.to_le_bytes());
+        let crc = header_crc(block);
+        block[12..16].copy_from_slice(&crc.to_le_bytes());
+    }
+}
+
+/// Over the version and all behind the crc.
+fn header_crc(block: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&block[8..12]);
+    hasher.update(&block[16..HEADER_LEN]);
+    hasher.finalize()
+}
+
+/// What stands where a header should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// A header whose crc holds.
+    Header(Header),
+    /// A header of a format that this version doesn't know.
+    Version(u32),
+    /// Nothing but zeros, or not even a block: no batch was ever made durable here, or the header is lost.
+    Empty,
+    /// Something else: a header that was torn or damaged.
+    Damaged,
+}
+
+/// Reads the header of a segment file.
+pub fn header(bytes: &[u8]) -> Found {
+    let Some(block) = bytes.get(..BLOCK) else { return Found::Empty };
+    if block.iter().all(|&byte| byte == 0) {
+        return Found::Empty;
+    }
+    if &block[0..8] != MAGIC || record::u32_at(block, 12) != header_crc(block) {
+        return Found::Damaged;
+    }
+    match record::u32_at(block, 8) {
+        VERSION => Found::Header(Header {
+            home: Home { salt: record::u64_at(block, 32), index: record::u64_at(block, 16) },
+            segment_len: record::u64_at(block, 24),
+            prev_seq: record::u64_at(block, 40),
+            prev_end: record::u64_at(block, 48),
+            link: record::u32_at(block, 56),
+        }),
+        version => Found::Version(version),
+    }
+}
+
+/// Where the walk over a segment stands: behind a batch that holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// Offset behind the last good batch, in bytes.
+    pub offset: u64,
+    /// Crc of the last record.
+    pub chain: u32,
+    /// Its seq.
+    pub last_seq: u64,
+}
+
+impl Cursor {
+    /// Before the first batch of the segment with this header.
+    pub fn start(header: &Header) -> Cursor {
+        Cursor { offset: BATCHES_AT, chain: header.link, last_seq: header.prev_seq }
+    }
+}
+
+/// What the walk met next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next<'a> {
+    /// A batch that holds, with the bytes of its records and the place behind it.
+    Batch {
+        /// Its header.
+        batch: Batch,
+        /// Its records.
+        records: &'a [u8],
+        /// Behind it.
+        behind: Cursor,
+    },
+    /// No header of this segment's stands here: nothing was begun, or its header is damaged.
+    Nothing,
+    /// A header that holds, with records that don't.
+    Broken {
+        /// Offset of the first record that doesn't hold.
+        bad_offset: u64,
+        /// Offset behind the batch as its header has it, at most the end of the file.
+        end: u64,
+    },
+}
+
+/// Reads the batch at `cursor`.
+pub fn next<'a>(home: Home, bytes: &'a [u8], cursor: &Cursor) -> Next<'a> {
+    let at = usize::try_from(cursor.offset).expect("offsets within a file that is mapped");
+    let Some(rest) = bytes.get(at..) else { return Next::Nothing };
+    let Some(batch) = Batch::decode(cursor.offset, rest).filter(|batch| batch.home == home) else {
+        return Next::Nothing;
+    };
+    let body = &rest[BATCH_HEADER_LEN..];
+    let begin = cursor.offset + BATCH_HEADER_LEN as u64;
+    let Some(records) = body.get(..batch.len as usize) else {
+        return Next::Broken { bad_offset: begin, end: bytes.len() as u64 };
+    };
+    let end = begin + u64::from(batch.len);
+    if batch.chain != cursor.chain {
+        return Next::Broken { bad_offset: cursor.offset, end };
+    }
+    match record::check_records(&batch, records, cursor.last_seq) {
+        Ok(last) => {
+            let behind = Cursor { offset: end, chain: last.chain, last_seq: last.last_seq };
+            Next::Batch { batch, records, behind }
+        }
+        Err(bad) => Next::Broken { bad_offset: begin + bad.offset as u64, end },
+    }
+}
+
+/// Looks behind `damage` for a batch which says that the damaged place was durable when it was written.
+///
+/// `salt` is the log's, if it is known; without it any will do. Reads every eighth byte position, as the damage may have
+/// hit the length that would lead to the next batch.
+pub fn proof_of_loss(bytes: &[u8], salt: Option<u64>, damage: Position) -> Option<Position> {
+    let from = usize::try_from(damage.offset).expect("offsets within a file that is mapped");
+    (from.next_multiple_of(record::ALIGN)..bytes.len()).step_by(record::ALIGN).find_map(|at| {
+        let batch = Batch::decode(at as u64, &bytes[at..])?;
+        let ours = batch.home.index == damage.index && salt.is_none_or(|salt| salt == batch.home.salt);
+        (ours && batch.durable > damage).then_some(Position { index: damage.index, offset: at as u64 })
+    })
+}
+
+/// File name of the segment with this index.
+pub fn name(index: u64) -> String {
+    format!("segment.{index:016x}")
+}
+
+/// File name of a spare.
+pub fn spare_name(number: u64) -> String {
+    format!("spare.{number:016x}")
+}
+
+/// File name of a segment that is being made: left over, it is worth nothing.
+pub fn new_name(number: u64) -> String {
+    format!("new.{number:016x}")
+}
+
+/// The index in the name of a segment, or `None` for any other file.
+pub fn index_of(name: &str) -> Option<u64> {
+    number_after(name, "segment.")
+}
+
+/// The number in the name of a spare, or `None` for any other file.
+pub fn spare_number_of(name: &str) -> Option<u64> {
+    number_after(name, "spare.")
+}
+
+/// The number in the name of a segment that is being made, or `None` for any other file.
+pub fn new_number_of(name: &str) -> Option<u64> {
+    number_after(name, "new.")
+}
+
+/// The number of 16 hex digits behind `prefix`: exactly as we write it, so that no two names mean one number.
+pub(crate) fn number_after(name: &str, prefix: &str) -> Option<u64> {
+    let digits = name.strip_prefix(prefix)?;
+    let plain = digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    plain.then(|| u64::from_str_radix(digits, 16).ok())?
+}
+
+/// Any bytes as a segment: must end, must not panic, must not allocate.
+pub fn fuzz_segment(bytes: &[u8]) {
+    let Found::Header(head) = header(bytes) else {
+        proof_of_loss(bytes, None, Position { index: 1, offset: 0 });
+        return;
+    };
+    let mut cursor = Cursor::start(&head);
+    while let Next::Batch { records, behind, .. } = next(head.home, bytes, &cursor) {
+        let seqs: Vec<u64> = record::records(records).map(|(seq, _)| seq).collect();
+        assert!(seqs.is_sorted(), "checked seqs rise");
+        assert!(behind.offset > cursor.offset, "the walk goes on");
+        cursor = behind;
+    }
+    proof_of_loss(bytes, Some(head.home.salt), Position { index: head.home.index, offset: cursor.offset });
+}
+
+/// Any bytes as a batch: as [`fuzz_segment`], behind a header that is always good, so that the fuzzer gets past it.
+pub fn fuzz_record(bytes: &[u8]) {
+    let Some(chain) = bytes.get(..4) else { return };
+    let _ = record::decode_record(record::u32_at(chain, 0), &bytes[4..]);
+    let home = Home { salt: 1, index: 1 };
+    let batch = Batch {
+        home,
+        durable: Position { index: 1, offset: BATCHES_AT },
+        len: u32::try_from(bytes.len() - 4).unwrap_or(u32::MAX),
+        count: u32::from(chain[0]),
+        flags: 0,
+        chain: 0,
+        end_chain: 0,
+    };
+    let mut image = vec![0; BATCH_HEADER_LEN];
+    batch.encode(BATCHES_AT, &mut image);
+    image.extend_from_slice(&bytes[4..]);
+    let _ = record::check_records(&batch, &image[BATCH_HEADER_LEN..], 0);
+}

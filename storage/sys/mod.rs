@@ -1,0 +1,3 @@
+//! The only unsafe code of this crate: maps of files.
+
+pub(crate) mod map;
