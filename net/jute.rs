@@ -139,7 +139,9 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// `Short` or `Length`.
     pub fn string(&mut self) -> Result<Option<Cow<'a, str>>, DecodeError> {
-        Ok(self.buffer()?.map(String::from_utf8_lossy))
+        // `from_utf8` looks at words, `from_utf8_lossy` at bytes; nearly all text is valid.
+        let text = |bytes| str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
+        Ok(self.buffer()?.map(text))
     }
 }
 
