@@ -17,14 +17,14 @@ mod limits;
 mod load;
 mod members;
 mod origin;
-pub mod properties;
+mod properties;
 mod settings;
 mod storage;
 mod value;
 
 pub use auth::{Auth, DigestAlgorithm, Secret};
 pub use limits::{ConnectionThrottle, Containers, LargeRequests, RequestThrottle, Whitelist};
-pub use load::{Effective, LoadError, Loaded, load};
+pub use load::{Effective, LoadError, Loaded, fuzz_zoo_cfg, load};
 pub use origin::{Origin, Remark};
 pub use settings::Define;
 pub use storage::{LogStrategy, Retention, Storage};

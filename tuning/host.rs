@@ -160,7 +160,7 @@ fn judge_kernel(facts: &HostFacts) -> Option<Finding> {
         severity: Severity::Stops,
         subject: Subject::Kernel,
         wrong: format!("kernel {} is older than {}.{}", facts.kernel, KERNEL_MIN.0, KERNEL_MIN.1),
-        mend: "install a newer kernel and reboot, on Debian and Ubuntu: apt-get install linux-image-generic".to_owned(),
+        mend: "install a newer kernel and reboot, on Ubuntu: sudo apt-get install linux-image-generic".to_owned(),
     })
 }
 
@@ -194,7 +194,7 @@ fn judge_io_uring(facts: &HostFacts) -> Option<Finding> {
         (Errno::PERM | Errno::NOSYS | Errno::ACCESS, _) if facts.seccomp => (
             format!("io_uring is blocked by a seccomp filter ({errno})"),
             "docker run --security-opt seccomp=unconfined, or a profile that allows io_uring_setup, io_uring_enter and \
-             io_uring_register (Kubernetes: securityContext.seccompProfile; systemd unit: SystemCallFilter=@io-event)",
+             io_uring_register (Kubernetes: securityContext.seccompProfile; systemd unit: SystemCallFilter=@aio)",
         ),
         (Errno::NOSYS, _) => (
             "this kernel is built without io_uring".to_owned(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::origin::{Origin, Remark};
 use super::settings::{Define, Settings};
-use super::{Config, build, keys, properties};
+use super::{Config, build, keys, members, properties};
 
 /// Longest zoo.cfg that is read, bytes; a thousand servers need a tenth of it.
 const FILE_MAX_BYTES: u64 = 1 << 20;
@@ -82,6 +82,20 @@ pub fn load(file: Option<&Path>, defines: &[Define]) -> Result<Loaded, LoadError
     }
     problems.sort_by_key(|problem| place(&problem.origin));
     Err(LoadError { problems, warnings })
+}
+
+/// Reads anything as a zoo.cfg, up to where names would be resolved and other files read; for the fuzzer, which looks for
+/// panics.
+pub fn fuzz_zoo_cfg(bytes: &[u8]) {
+    let Ok(properties) = properties::parse(bytes) else { return };
+    assert!(properties.len() <= bytes.len(), "a property takes a byte at least");
+    assert!(properties.is_sorted_by_key(|property| property.line), "properties come in the file's order");
+    let settings = Settings::merge(&[], Some((Path::new("zoo.cfg"), &properties)));
+    for (name, text, origin) in settings.family("server.") {
+        let _ = members::parse(name, text, origin);
+    }
+    let shown = effective(&settings);
+    assert!(shown.iter().all(|setting| keys::find(&setting.key).is_some()), "only known settings have an effect");
 }
 
 /// Lines in their order, then the command line, then what is missing.

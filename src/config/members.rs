@@ -100,7 +100,7 @@ fn dynamic_lines(settings: &mut Settings, path: &Path) -> Vec<Line> {
 }
 
 /// `<host>:<quorum port>:<election port>[:<role>][;[<client host>:]<client port>]`, several addresses joined by `|`.
-fn parse(name: &str, text: &str, origin: &Origin) -> Result<Member, String> {
+pub(super) fn parse(name: &str, text: &str, origin: &Origin) -> Result<Member, String> {
     let id = name.parse::<u64>().ok().filter(|id| i64::try_from(*id).is_ok());
     let id = id.ok_or_else(|| format!("a number instead of {name:?} in server.{name}"))?;
     let form = || "host:quorum port:election port[:participant|:observer][;[client host:]client port]".to_owned();

@@ -5,7 +5,7 @@
 //! Absent     checks between keys, which stand in `build`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::keys::own::PREFIX as OWN_PREFIX;
@@ -74,9 +74,10 @@ impl Settings {
                 given.insert(found.name.clone(), (key, found));
             }
         }
-        for (path, property) in file.iter().flat_map(|(path, list)| list.iter().map(move |property| (path, property))) {
-            let path = Arc::new(path.to_path_buf());
-            if let Some((key, found)) = settings.take_property(path, property) {
+        let (path, properties) = file.unwrap_or((Path::new(""), &[]));
+        let path = Arc::new(path.to_path_buf());
+        for property in properties {
+            if let Some((key, found)) = settings.take_property(&path, property) {
                 settings.warn_of_shadowed(given.insert(found.name.clone(), (key, found)), property);
             }
         }
@@ -125,8 +126,8 @@ impl Settings {
         None
     }
 
-    fn take_property(&mut self, path: Arc<std::path::PathBuf>, property: &Property) -> Option<(&'static Key, Given)> {
-        let origin = Origin::File { path, line: property.line };
+    fn take_property(&mut self, path: &Arc<PathBuf>, property: &Property) -> Option<(&'static Key, Given)> {
+        let origin = Origin::File { path: path.clone(), line: property.line };
         let name = property.key.trim();
         match keys::find(name) {
             Some(Key { scope: Scope::Jvm, .. }) => {

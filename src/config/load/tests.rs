@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::config::keys::{Key, Kind, Scope, State};
 use crate::config::{DigestAlgorithm, LogStrategy, Whitelist};
@@ -441,6 +443,27 @@ fn a_file_that_cannot_be_read_is_named() {
     assert!(error.starts_with("/no/such/zoo.cfg: cannot be read: No such file"), "{error}");
     let huge = Folder::with(&"#\n".repeat(600_000));
     assert!(huge.load(&[]).map(|_| ()).unwrap_err()[0].contains("found 1200000 bytes"));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..512)) {
+        fuzz_zoo_cfg(&bytes);
+    }
+
+    #[test]
+    fn any_text_of_the_format_s_own_characters_is_read_or_refused(text in "[a\\\\u0#!=: \t\r\n]{0,64}") {
+        fuzz_zoo_cfg(text.as_bytes());
+    }
+
+    #[test]
+    fn any_value_of_any_key_is_read_or_refused(
+        lines in prop::collection::vec((0..keys::all().count(), "-?[0-9a-fx.;:|=\\[\\]]{0,24}|true|yes|auto|.*"), 0..8),
+    ) {
+        let names: Vec<&str> = keys::all().map(|key| key.name).collect();
+        let text: String = lines.iter().map(|(key, value)| format!("{}={value}\n", names[*key].replace('*', "1"))).collect();
+        fuzz_zoo_cfg(text.as_bytes());
+    }
 }
 
 /// What `check-config` prints. `RINGKEEPER_GOLDEN=write cargo test golden` rewrites the file.
