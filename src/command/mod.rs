@@ -1,6 +1,6 @@
 //! The command line: what may be written, and which neighbour does it.
 //!
-//! - [`server`] runs a server; [`check_config`] says what a server would run with.
+//! - `server` runs a server; `check_config` says what a server would run with.
 //!
 //! Standard output carries answers, standard error the log and complaints.
 
