@@ -1,4 +1,4 @@
-//! The server.
+//! Ringkeeper, a coordination server: what stands behind the binary.
 
 pub mod command;
 pub mod config;

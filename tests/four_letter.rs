@@ -12,16 +12,16 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// # Errors
 /// When the connection fails, or the answer is no UTF-8.
 pub fn ask(address: SocketAddr, command: &str) -> io::Result<String> {
-    ask_bytes(address, command.as_bytes())
+    ask_bytes(address, command.as_bytes(), ANSWER_LIMIT)
 }
 
-/// As `ask`, with any bytes; `stmk` carries eight more.
+/// As `ask`, with any bytes (`stmk` carries eight more) and with a limit for each read.
 ///
 /// # Errors
 /// As `ask`.
-pub fn ask_bytes(address: SocketAddr, command: &[u8]) -> io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, ANSWER_LIMIT)?;
-    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+pub fn ask_bytes(address: SocketAddr, command: &[u8], limit: Duration) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, limit)?;
+    stream.set_read_timeout(Some(limit))?;
     stream.set_nodelay(true)?;
     stream.write_all(command)?;
     let mut answer = Vec::new();

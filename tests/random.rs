@@ -31,8 +31,8 @@ impl Random {
     }
 
     /// One of them, all equally likely.
-    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[self.below(from.len())]
+    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
     }
 
     /// An index into `weights`, as likely as its weight says.

@@ -19,6 +19,8 @@ use crate::{four_letter, peers};
 
 /// How long a server may take to serve. Only a hang gets near it; a loaded machine with a cold JVM needs 10 s.
 const START_LIMIT: Duration = Duration::from_secs(120);
+/// How long one question at start may stay unanswered.
+const PROBE_LIMIT: Duration = Duration::from_millis(500);
 /// Heap of a real ZooKeeper. Its trees are small here and many run side by side.
 const ZOOKEEPER_HEAP_MIB: u32 = 256;
 /// Ports are taken from here up to the kernel's ephemeral range (32768), where outgoing connections get theirs.
@@ -164,7 +166,9 @@ impl Server {
             if let Some(status) = self.ended() {
                 return Err(format!("the server ended with {status} before it served"));
             }
-            if four_letter::ask(self.address, "srvr").is_ok_and(|answer| answer.contains("Mode: ")) {
+            // The original never answers a command that comes while its threads start: ask anew soon.
+            let answer = four_letter::ask_bytes(self.address, b"srvr", PROBE_LIMIT);
+            if answer.is_ok_and(|answer| answer.contains("Mode: ")) {
                 return Ok(());
             }
             if Instant::now() > deadline {

@@ -12,6 +12,7 @@ use tuning::{Machine, Plan, Wishes};
 use super::defines::Defines;
 use super::exit::Exit;
 use crate::config::{self, Config, LoadError, Loaded, Remark};
+use crate::server::start::{self, RunError};
 
 /// Runs a server in the foreground until SIGTERM or SIGINT, with its log on standard error.
 #[derive(Debug, Args)]
@@ -87,11 +88,17 @@ fn exit_for(findings: &[Finding]) -> Option<Exit> {
 }
 
 fn serve(config: Config, plan: &Plan) -> ExitCode {
-    let greeting = config.local.file.is_none().then(|| greeting(&config, plan));
     plan.to_string().lines().for_each(|line| tracing::info!("layout: {}", line.trim_start()));
-    let _ = greeting;
-    tracing::error!("this build has no server behind its command line");
-    Exit::Unexpected.into()
+    let greeting = config.local.file.is_none().then(|| greeting(&config, plan));
+    let error = match start::run(config, plan, greeting) {
+        Ok(()) => return Exit::Success.into(),
+        Err(error) => error,
+    };
+    tracing::error!("{error}");
+    match error {
+        RunError::DataDirectory(_) => Exit::DataDirectory.into(),
+        _ => Exit::Unexpected.into(),
+    }
 }
 
 /// The one screen for somebody who started without a configuration.

@@ -126,8 +126,7 @@ impl Tree {
     }
 
     fn create<'t>(&mut self, header: Header, txn: &'t CreateTxn, effects: &mut Effects) -> OpResult<'t> {
-        let (parent_path, _) = path::split(&txn.path);
-        let Some(parent) = self.find(parent_path) else {
+        let Some(parent) = self.find_parent(&txn.path) else {
             return no_node(());
         };
         if let Some(existing) = self.find(&txn.path) {
@@ -170,6 +169,14 @@ impl Tree {
         }
     }
 
+    /// The parent of a path out of a record, which may come from anywhere.
+    fn find_parent(&self, node_path: &str) -> Option<NodeId> {
+        if !node_path.starts_with('/') {
+            return None;
+        }
+        self.find(path::split(node_path).0)
+    }
+
     /// A child was created: the parent's counter and pzxid move, and only upwards.
     fn raise_parent(&mut self, header: Header, parent: NodeId, recorded_cversion: i32) {
         let current = self.slab[parent].cversion();
@@ -184,8 +191,7 @@ impl Tree {
     }
 
     fn delete(&mut self, header: Header, node_path: &str, effects: &mut Effects) -> OpResult<'static> {
-        let (parent_path, _) = path::split(node_path);
-        let Some(parent) = self.find(parent_path).filter(|_| node_path != path::ROOT) else {
+        let Some(parent) = self.find_parent(node_path).filter(|_| node_path != path::ROOT) else {
             return no_node(());
         };
         // The parent learns of it even if the node is gone already.
@@ -265,3 +271,6 @@ impl Tree {
 fn no_node(_: ()) -> OpResult<'static> {
     OpResult::Error(Code::NoNode.to_i32())
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,9 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+#[cfg(test)]
+mod fixture;
+
 pub mod acl;
 mod acl_table;
 pub mod apply;

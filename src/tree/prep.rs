@@ -235,3 +235,6 @@ fn refuse_reconfig(cx: &PrepContext<'_>) -> Code {
 pub(crate) fn is_special(path: &str) -> bool {
     SPECIAL_PATHS.contains(&path)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,236 @@
+//! Dispatch: what a frame of an open session asks, and what happens to it.
+//!
+//! Flow       header -> touch the session -> at once (auth) | answered now (read, nothing before it) | queued.
+//! Invariant  an operation that no client may ask is answered UNIMPLEMENTED with zxid -1, at its turn, and is the last.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ids::{SessionId, Xid};
+use net::jute::decode;
+use net::opcode::OpCode;
+use net::record::{AuthPacket, ReplyHeader, RequestHeader, SaslResponse, xid};
+use tree::code::Code;
+
+use super::super::auth::{Verdict, authenticate};
+use super::super::metrics::Counter;
+use super::super::replica::{ConnId, Now, Submitted, Write};
+use super::answer::Question;
+use super::connection::{Entry, Phase, Wait};
+use super::{Frontend, Next};
+
+/// Bytes of a request header.
+const HEADER_LEN: usize = 8;
+
+impl Frontend {
+    /// Handles one frame. `Some` when the connection is not to be read on as before.
+    pub(super) fn dispatch(&mut self, id: ConnId, frame: &[u8], now: Now) -> Option<Next> {
+        self.metrics.packets_received += 1;
+        let conn = self.conn(id)?;
+        conn.stats.received += 1;
+        if conn.phase == Phase::Handshake {
+            return self.handshake(id, frame, now);
+        }
+        let Ok(header) = decode::<RequestHeader>(frame) else {
+            return Some(Next::Close);
+        };
+        let body = &frame[HEADER_LEN..];
+        let op = OpCode::from_wire(header.op).filter(|op| op.is_client_request());
+        let xid = if op == Some(OpCode::Ping) { xid::PING } else { header.xid };
+        let question = Question { conn: id, xid, op, received: now.instant };
+        match op {
+            Some(OpCode::Auth) => self.auth(question, body, now),
+            Some(OpCode::Sasl) => self.sasl(question),
+            _ if self.lacks_enforced_auth(id) => {
+                self.answer_last(question, 0, Code::SessionClosedRequireSaslAuth, now);
+                Some(Next::Finish)
+            }
+            _ if !self.touch(id, now) => None,
+            Some(OpCode::CloseSession) => self.close_session(question, now),
+            Some(op) if op.is_write() => self.submit(question, op, body, now),
+            Some(_) => self.read_in_turn(question, body, now),
+            None => {
+                tracing::debug!(peer = ?self.peer(id), op = header.op, "unknown operation");
+                self.unimplemented(question, now)
+            }
+        }
+    }
+
+    /// Tells the replica that the session lives, unless it has been told in this tick. False when it does not.
+    fn touch(&mut self, id: ConnId, now: Now) -> bool {
+        let tick_time_ms = self.settings.tick_time_ms;
+        let Some(conn) = self.conn(id) else { return false };
+        let session = conn.session;
+        let tick = (now.monotonic.to_i64() + i64::from(conn.timeout_ms)) / tick_time_ms;
+        if tick == conn.touched_tick {
+            return true;
+        }
+        conn.touched_tick = tick;
+        self.replica.borrow_mut().touch(session, now.monotonic)
+    }
+
+    fn lacks_enforced_auth(&mut self, id: ConnId) -> bool {
+        if self.settings.auth.enforced_schemes.is_empty() {
+            return false;
+        }
+        let settings = std::rc::Rc::clone(&self.settings);
+        self.conn(id).is_some_and(|conn| {
+            let enforced = &settings.auth.enforced_schemes;
+            !conn.identities.iter().any(|identity| enforced.contains(&identity.scheme))
+        })
+    }
+
+    fn auth(&mut self, question: Question, body: &[u8], now: Now) -> Option<Next> {
+        let packet: AuthPacket<'_> = match decode(body) {
+            Ok(packet) => packet,
+            Err(_) => return Some(Next::Close),
+        };
+        let scheme = packet.scheme.as_deref().unwrap_or_default();
+        let verdict = authenticate(&self.settings.auth, scheme, packet.auth);
+        if scheme == "ensemble" && self.settings.auth.ensemble_names.is_some() {
+            let passed = matches!(verdict, Verdict::Added(_));
+            self.metrics.count(if passed { Counter::EnsembleAuthSuccess } else { Counter::EnsembleAuthFail }, 1);
+        }
+        match verdict {
+            Verdict::Added(identities) => {
+                let conn = self.conn(question.conn)?;
+                conn.add_identities(identities);
+                conn.link.outbox().reply_header(ReplyHeader { xid: question.xid, zxid: 0, err: 0 });
+                self.sent_out_of_turn(question);
+                None
+            }
+            Verdict::Failed => {
+                tracing::warn!(peer = ?self.peer(question.conn), scheme, "authentication failed; closing the connection");
+                self.answer_last(question, 0, Code::AuthFailed, now);
+                Some(Next::Finish)
+            }
+            Verdict::Dropped => Some(Next::Close),
+        }
+    }
+
+    /// Without a JAAS section ZooKeeper answers every SASL packet with success and no token.
+    fn sasl(&mut self, question: Question) -> Option<Next> {
+        let conn = self.conn(question.conn)?;
+        let header = ReplyHeader { xid: question.xid, zxid: 0, err: 0 };
+        conn.link.outbox().reply(header, &SaslResponse { token: None });
+        self.sent_out_of_turn(question);
+        None
+    }
+
+    fn sent_out_of_turn(&mut self, question: Question) {
+        self.metrics.packets_sent += 1;
+        if let Some(conn) = self.conn(question.conn) {
+            conn.stats.sent += 1;
+        }
+        self.mark_dirty(question.conn);
+    }
+
+    fn enqueue(&mut self, question: Question, wait: Wait) {
+        let Some(conn) = self.conn(question.conn) else { return };
+        conn.enqueue(Entry { xid: question.xid, op: question.op, received: question.received, wait });
+        self.in_process += usize::from(question.xid > 0);
+    }
+
+    fn submit(&mut self, question: Question, op: OpCode, body: &[u8], now: Now) -> Option<Next> {
+        self.metrics.count(Counter::PrepQueued, 1);
+        let conn = self.conn(question.conn)?;
+        let (session, identities) = (conn.session, Arc::clone(&conn.identities));
+        let write = Write {
+            origin: self.origin(question.conn),
+            session,
+            cxid: Xid::new(question.xid),
+            op,
+            body,
+            identities: &identities,
+        };
+        let submitted = self.replica.borrow_mut().submit(&write, now);
+        match submitted {
+            Submitted::Queued => self.enqueue(question, Wait::Commit),
+            Submitted::Refused(code) => {
+                if code == Code::SystemError {
+                    self.metrics.count(Counter::WritesRefusedNoSpace, 1);
+                }
+                self.enqueue(question, Wait::Refused(code));
+                self.run_queue(question.conn, now);
+            }
+            Submitted::Dropped => {}
+            Submitted::Moved => return Some(Next::Close),
+        }
+        None
+    }
+
+    fn close_session(&mut self, question: Question, now: Now) -> Option<Next> {
+        let origin = self.origin(question.conn);
+        let conn = self.conn(question.conn)?;
+        conn.phase = Phase::Closing;
+        let session = conn.session;
+        assert_ne!(session, SessionId::NONE, "a connection that is served has a session");
+        if self.replica.borrow_mut().close_session(session, Xid::new(question.xid), Some(origin), now) {
+            self.enqueue(question, Wait::Commit);
+        } else {
+            self.enqueue(question, Wait::Refused(Code::SystemError));
+            self.run_queue(question.conn, now);
+        }
+        // Whatever the client sends behind it is not read.
+        Some(Next::Wait)
+    }
+
+    fn read_in_turn(&mut self, question: Question, body: &[u8], now: Now) -> Option<Next> {
+        let conn = self.conn(question.conn)?;
+        let identities = Arc::clone(&conn.identities);
+        if conn.queue.is_empty() {
+            self.answer_read(question, body, &identities, now);
+        } else {
+            self.enqueue(question, Wait::Turn { body: Bytes::copy_from_slice(body), identities });
+        }
+        None
+    }
+
+    fn unimplemented(&mut self, question: Question, now: Now) -> Option<Next> {
+        let conn = self.conn(question.conn)?;
+        conn.phase = Phase::Closing;
+        self.enqueue(question, Wait::Refused(Code::Unimplemented));
+        self.run_queue(question.conn, now);
+        Some(Next::Wait)
+    }
+
+    /// Answers from the head of the queue whatever waits for nothing any more.
+    pub(super) fn run_queue(&mut self, id: ConnId, now: Now) {
+        loop {
+            let Some(conn) = self.conn(id) else { return };
+            match conn.queue.front().map(|entry| &entry.wait) {
+                None | Some(Wait::Commit | Wait::Listing(_)) => return,
+                Some(Wait::Turn { .. } | Wait::Refused(_) | Wait::Done { .. }) => {}
+            }
+            let Some((question, wait)) = self.dequeue(id) else { return };
+            match wait {
+                Wait::Turn { body, identities } => self.answer_read(question, &body, &identities, now),
+                Wait::Refused(Code::Unimplemented) if question.op.is_none() => {
+                    self.answer_last(question, -1, Code::Unimplemented, now);
+                }
+                Wait::Done { code, record } => {
+                    self.answer_write(question, code, |writer| writer.raw(&record), now);
+                    if question.op == Some(OpCode::CloseSession) {
+                        self.finish(id);
+                    }
+                }
+                Wait::Refused(code) => {
+                    self.refuse_in_turn(question, code, now);
+                    if question.op == Some(OpCode::CloseSession) {
+                        self.finish(id);
+                    }
+                }
+                Wait::Commit | Wait::Listing(_) => unreachable!("looked at above"),
+            }
+        }
+    }
+
+    /// Takes the first request off a connection's queue.
+    pub(super) fn dequeue(&mut self, id: ConnId) -> Option<(Question, Wait)> {
+        let conn = self.conn(id)?;
+        let entry = conn.dequeue()?;
+        conn.resume.ring();
+        self.in_process -= usize::from(entry.xid > 0);
+        Some((Question { conn: id, xid: entry.xid, op: entry.op, received: entry.received }, entry.wait))
+    }
+}

@@ -1,0 +1,152 @@
+//! Housekeeping: what happens by the clock or by count, beside the requests. Sessions expire, containers and TTL nodes
+//! are reaped, snapshots are written, the past is purged.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use glommio::timer::sleep;
+use storage::{OsDisk, Snapshots};
+use tree::reaper::Sweep;
+use tree::tree::Tree;
+
+use super::clock;
+use super::frontend::Frontend;
+use super::metrics::{Counter, Summary};
+use super::replica::{Now, Replica};
+use super::settings::ServeSettings;
+use super::snapshots;
+use super::storage::ServerLog;
+
+/// Pause after a snapshot that failed: the disk may be full, and trying again at once would not empty it.
+const SNAPSHOT_RETRY: Duration = Duration::from_secs(30);
+
+/// Containers and TTL nodes looked at before other tasks get their turn.
+const SWEEP_NODES: usize = 256;
+
+/// What the tasks need.
+pub struct Housekeeping {
+    /// How often, and how much.
+    pub settings: Rc<ServeSettings>,
+    /// Whose connections go with their sessions.
+    pub frontend: Rc<RefCell<Frontend>>,
+    /// Who ends sessions and removes nodes, as transactions.
+    pub replica: Rc<RefCell<Replica>>,
+    /// What snapshots are of.
+    pub tree: Rc<RefCell<Tree>>,
+    /// What snapshots make superfluous.
+    pub log: Rc<ServerLog>,
+    /// Those that are there.
+    pub snapshots: RefCell<Snapshots<OsDisk>>,
+    /// Where they are.
+    pub snapshot_dir: PathBuf,
+    /// Transactions that were replayed at start: they count towards the next snapshot.
+    pub recovered_records: u64,
+}
+
+impl Housekeeping {
+    /// Starts the tasks. They end with the executor.
+    pub fn spawn(self) {
+        let this = Rc::new(self);
+        glommio::spawn_local(Rc::clone(&this).expire_sessions()).detach();
+        glommio::spawn_local(Rc::clone(&this).reap()).detach();
+        glommio::spawn_local(this.take_snapshots()).detach();
+    }
+
+    /// Wakes at every multiple of the tick on the monotonic clock, as sessions' buckets end there.
+    async fn expire_sessions(self: Rc<Self>) {
+        let tick = self.settings.tick_time_ms;
+        loop {
+            let now = clock::monotonic().to_i64();
+            sleep(Duration::from_millis((tick - now % tick).unsigned_abs())).await;
+            self.frontend.borrow_mut().expire_sessions(Now::read());
+        }
+    }
+
+    /// Containers that have emptied and TTL nodes that are due, spread so that clients do not notice.
+    async fn reap(self: Rc<Self>) {
+        let settings = &self.settings.config.ensemble.containers;
+        let interval = Duration::from_millis(settings.check_interval_ms.into());
+        let spacing = Duration::from_micros(60_000_000 / u64::from(settings.max_per_minute.max(1)));
+        let never_used_ms = settings.never_used_interval_ms.map_or(0, |ms| i64::try_from(ms).unwrap_or(i64::MAX));
+        loop {
+            sleep(interval).await;
+            let mut due = Vec::new();
+            let mut sweep = Sweep::new(Now::read().wall.to_i64(), never_used_ms);
+            while sweep.step(&self.tree.borrow(), SWEEP_NODES, &mut due) {
+                glommio::executor().yield_now().await;
+            }
+            for path in due {
+                self.replica.borrow_mut().delete_container(&path, Now::read());
+                sleep(spacing).await;
+            }
+        }
+    }
+
+    /// After so many transactions, drawn anew each time as ZooKeeper does. What only older snapshots need goes behind
+    /// one: nothing else makes anything superfluous.
+    async fn take_snapshots(self: Rc<Self>) {
+        let storage = &self.settings.config.local.storage;
+        self.purge().await;
+        let mut purged = Instant::now();
+        self.replica.borrow_mut().count_towards_snapshot(self.recovered_records);
+        loop {
+            let half = u64::from(storage.snap_count) / 2;
+            let txns = half + getrandom::u64().unwrap_or(0) % half.max(1);
+            self.replica.borrow_mut().set_snapshot_at(txns.max(1));
+            let due = Rc::clone(&self.replica.borrow().snapshot_due);
+            due.wait().await;
+            while !self.take_snapshot().await {
+                sleep(SNAPSHOT_RETRY).await;
+            }
+            let interval = Duration::from_secs(3600 * u64::from(storage.retention.interval_h.unwrap_or(0)));
+            if purged.elapsed() >= interval {
+                self.purge().await;
+                purged = Instant::now();
+            }
+        }
+    }
+
+    async fn take_snapshot(&self) -> bool {
+        let started = Instant::now();
+        self.replica.borrow_mut().snapshot_begins();
+        let head = match snapshots::write(&self.tree, &self.snapshot_dir).await {
+            Ok(head) => head,
+            Err(error) => {
+                tracing::error!("no snapshot: {error}; the log keeps everything, the next attempt is in {SNAPSHOT_RETRY:?}");
+                return false;
+            }
+        };
+        let took = started.elapsed();
+        tracing::info!(zxid = %head.zxid, znodes = head.nodes, ?took, "snapshot written");
+        let mut frontend = self.frontend.borrow_mut();
+        frontend.metrics.note(Summary::Snapshot, took.as_millis() as u64);
+        frontend.metrics.count(Counter::Snapshots, 1);
+        drop(frontend);
+        self.snapshots.borrow_mut().add(head.zxid.to_u64());
+        true
+    }
+
+    /// Removes old snapshots and the log that only they need.
+    #[expect(clippy::await_holding_refcell_ref, reason = "only the task that takes snapshots touches them")]
+    async fn purge(&self) {
+        let retention = &self.settings.config.local.storage.retention;
+        if retention.interval_h.is_none() {
+            return;
+        }
+        let oldest = match self.snapshots.borrow_mut().purge(retention.snapshots as usize).await {
+            Ok(Some(oldest)) => oldest,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::warn!("purging snapshots: {error}");
+                return;
+            }
+        };
+        match self.log.log().purge_before(oldest).await {
+            Ok(0) => {}
+            Ok(segments) => tracing::info!(segments, below = %ids::Zxid::from_u64(oldest), "log purged"),
+            Err(error) => tracing::warn!("purging the log: {error}"),
+        }
+    }
+}
