@@ -75,7 +75,7 @@ impl Housekeeping {
             let mut due = Vec::new();
             let mut sweep = Sweep::new(Now::read().wall.to_i64(), never_used_ms);
             while sweep.step(&self.tree.borrow(), SWEEP_NODES, &mut due) {
-                glommio::executor().yield_now().await;
+                clock::let_others_go().await;
             }
             for path in due {
                 self.replica.borrow_mut().delete_container(&path, Now::read());
@@ -114,7 +114,9 @@ impl Housekeeping {
         let head = match snapshots::write(&self.tree, &self.snapshot_dir).await {
             Ok(head) => head,
             Err(error) => {
-                tracing::error!("no snapshot: {error}; the log keeps everything, the next attempt is in {SNAPSHOT_RETRY:?}");
+                tracing::error!(
+                    "no snapshot: {error}; the log keeps everything, the next attempt is in {SNAPSHOT_RETRY:?}"
+                );
                 return false;
             }
         };

@@ -231,8 +231,9 @@ impl Default for Metrics {
 impl Metrics {
     /// Nothing counted yet.
     pub fn new() -> Metrics {
-        let histogram =
-            || Histogram::new_with_bounds(1, LATENCY_MAX_US, 2).expect("the bounds are constants that hdrhistogram takes");
+        let histogram = || {
+            Histogram::new_with_bounds(1, LATENCY_MAX_US, 2).expect("the bounds are constants that hdrhistogram takes")
+        };
         Metrics {
             counters: vec![0; Counter::NAMES.len()],
             summaries: vec![Extremes::default(); Summary::NAMES.len()],
@@ -320,7 +321,9 @@ impl Metrics {
             mine.count += theirs.count;
         }
         self.response_size = match (self.response_size, other.response_size) {
-            (Some((last, min, max)), Some((_, their_min, their_max))) => Some((last, min.min(their_min), max.max(their_max))),
+            (Some((last, min, max)), Some((_, their_min, their_max))) => {
+                Some((last, min.min(their_min), max.max(their_max)))
+            }
             (mine, theirs) => mine.or(theirs),
         };
     }
@@ -382,7 +385,9 @@ mod tests {
         one.merge(&two);
         let mut text = String::new();
         one.write_mntr(&mut text);
-        for expected in ["zk_min_fsynctime\t2", "zk_max_fsynctime\t9", "zk_sum_fsynctime\t15", "zk_cnt_stage_sync_us\t1"] {
+        for expected in
+            ["zk_min_fsynctime\t2", "zk_max_fsynctime\t9", "zk_sum_fsynctime\t15", "zk_cnt_stage_sync_us\t1"]
+        {
             assert!(text.contains(expected), "{expected} is missing in\n{text}");
         }
         assert_eq!(one.requests.average_text(), "3.0");

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use glommio::timer::{sleep, timeout};
 use ids::Zxid;
 
+use super::clock;
 use super::frontend::Frontend;
 use super::metrics::{Counter, Summary};
 use super::notify::Notify;
@@ -52,7 +53,13 @@ impl Pipeline {
         let work = Rc::clone(&self.replica.borrow().log_work);
         loop {
             if self.log.log().pending() == 0 {
-                if timeout(QUIET, async { work.wait().await; Ok(()) }).await.is_ok() {
+                if timeout(QUIET, async {
+                    work.wait().await;
+                    Ok(())
+                })
+                .await
+                .is_ok()
+                {
                     continue;
                 }
                 // Nothing came for a while: prove the last batch, then sleep until something does.
@@ -89,7 +96,9 @@ impl Pipeline {
 
     fn failed(&self, error: &storage::SyncError) {
         self.frontend.borrow_mut().metrics.count(Counter::UnrecoverableErrors, 1);
-        self.stop.set(Reason::Fatal(format!("{error}; nothing more is acknowledged, because what the disk holds is unknown")));
+        self.stop.set(Reason::Fatal(format!(
+            "{error}; nothing more is acknowledged, because what the disk holds is unknown"
+        )));
     }
 
     /// Applies what is durable whenever there is more of it.
@@ -101,7 +110,7 @@ impl Pipeline {
                 if !more {
                     break;
                 }
-                glommio::executor().yield_now().await;
+                clock::let_others_go().await;
             }
         }
     }

@@ -340,7 +340,6 @@ impl Replica {
         !self.accepting || !self.has_room()
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call site per kind of origin, all values at hand there")]
     fn order(
         &mut self,
         request: &Request<'_>,

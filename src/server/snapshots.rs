@@ -15,6 +15,7 @@ use tree::loader::TreeLoader;
 use tree::snapshot::{SnapshotHead, SnapshotItem};
 use tree::tree::{Tree, TreeOptions};
 
+use super::clock;
 use super::codec::snapshot::{self as body, Decoder, Item};
 
 /// Nodes encoded before other tasks get their turn: some 50 us.
@@ -94,7 +95,7 @@ async fn write_body(tree: &Rc<RefCell<Tree>>, dir: &Path, head: &SnapshotHead) -
         }
         writer.write(&encoder.out).await?;
         encoder.out.clear();
-        glommio::executor().yield_now().await;
+        clock::let_others_go().await;
     }
     encoder.end_acl_table();
     body::encode_end(&mut encoder.out);

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use std::{error, fmt, fs, io};
 
 use glommio::timer::sleep;
-use glommio::{LocalExecutorBuilder, Placement};
+use glommio::{CpuSet, LocalExecutor, LocalExecutorBuilder, Placement};
 use net::buffer::Pool;
 use net::conn::ConnectionOptions;
 use net::listener::{ListenAddress, ListenOptions, Listener};
@@ -22,6 +22,7 @@ use tree::session::SessionTracker;
 use tree::tree::Tree;
 use tuning::{Pin, Plan};
 
+use super::clock;
 use super::codec;
 use super::connections;
 use super::frontend::Frontend;
@@ -38,6 +39,13 @@ use crate::config::{Config, LogStrategy};
 
 /// How long a stopping server waits for what is in flight. More than the slowest sync that is still a sync.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// Memory for direct I/O, registered with the ring. glommio's default of 10 MiB is above the usual limit of locked
+/// memory (8 MiB), and a log batch needs little.
+const IO_MEMORY_BYTES: usize = 4 << 20;
+
+/// How long a task may keep the ring waiting while others are runnable.
+const PREEMPT: Duration = Duration::from_micros(500);
 
 /// The id that a standalone server puts into its sessions' top byte, as ZooKeeper's does.
 const STANDALONE_SID: u8 = 1;
@@ -104,16 +112,23 @@ impl Places {
 pub fn run(config: Config, plan: &Plan, greeting: Option<String>) -> Result<(), RunError> {
     let stop = Stop::on_signals().map_err(|source| RunError::Runtime(source.into()))?;
     let executor = &plan.executors[0];
-    let placement = match &executor.pin {
-        Pin::To(cpu) => Placement::Fixed(*cpu),
-        Pin::Anywhere | Pin::Among(_) => Placement::Unbound,
-    };
-    let mut builder = LocalExecutorBuilder::new(placement).name("ringkeeper");
-    if executor.spin_us > 0 && matches!(executor.pin, Pin::To(_)) {
-        builder = builder.spin_before_park(Duration::from_micros(executor.spin_us.into()));
-    }
-    let executor = builder.make().map_err(|error| RunError::Runtime(error.to_string().into()))?;
+    let executor = build(executor).map_err(|error| RunError::Runtime(error.to_string().into()))?;
     executor.run(serve(config, plan.to_string(), stop, greeting))
+}
+
+/// An executor as the plan has it.
+fn build(planned: &tuning::Executor) -> Result<LocalExecutor, glommio::GlommioError<()>> {
+    let placement = match &planned.pin {
+        Pin::To(cpu) => Placement::Fixed(*cpu),
+        Pin::Anywhere => Placement::Unbound,
+        Pin::Among(cpus) => Placement::Fenced(CpuSet::online()?.filter(|location| cpus.contains(&location.cpu))),
+    };
+    let mut builder =
+        LocalExecutorBuilder::new(placement).name("ringkeeper").io_memory(IO_MEMORY_BYTES).preempt_timer(PREEMPT);
+    if planned.spin_us > 0 {
+        builder = builder.spin_before_park(Duration::from_micros(planned.spin_us.into()));
+    }
+    builder.make()
 }
 
 async fn serve(config: Config, layout: String, stop: Stop, greeting: Option<String>) -> Result<(), RunError> {
@@ -300,7 +315,14 @@ struct Server {
 }
 
 impl Server {
-    fn new(config: Config, layout: String, places: Places, recovered: Recovery, stop: Stop, took: Duration) -> Result<Server, RunError> {
+    fn new(
+        config: Config,
+        layout: String,
+        places: Places,
+        recovered: Recovery,
+        stop: Stop,
+        took: Duration,
+    ) -> Result<Server, RunError> {
         let now = Now::read();
         let settings = Rc::new(ServeSettings::new(config, layout, &places.base, &places.log_base, now.monotonic));
         let config = &settings.config;
@@ -308,7 +330,8 @@ impl Server {
         let log = Rc::new(ServerLog::new(recovered.log));
         let sessions = SessionTracker::new(settings.tick_time_ms);
         let first_session = tree::session::first_session_id(STANDALONE_SID, now.wall.to_i64().unsigned_abs());
-        let replica = Replica::new(Rc::clone(&tree), Rc::clone(&log), settings.prep(), sessions, first_session, now.monotonic);
+        let replica =
+            Replica::new(Rc::clone(&tree), Rc::clone(&log), settings.prep(), sessions, first_session, now.monotonic);
         let replica = Rc::new(RefCell::new(replica));
         let frontend = Frontend::new(0, Rc::clone(&settings), Rc::clone(&tree), Rc::clone(&replica));
         let frontend = Rc::new(RefCell::new(frontend));
@@ -341,8 +364,10 @@ impl Server {
         .spawn();
         let handshaking = connections::Handshaking::default();
         let timeout_ms = i64::from(config.local.sessionless_timeout_ms);
-        glommio::spawn_local(connections::expire_handshakes(Rc::clone(&frontend), Rc::clone(&handshaking), timeout_ms)).detach();
-        let accepting = glommio::spawn_local(connections::accept(Rc::clone(&frontend), listener, pool, handshaking)).detach();
+        glommio::spawn_local(connections::expire_handshakes(Rc::clone(&frontend), Rc::clone(&handshaking), timeout_ms))
+            .detach();
+        let accepting =
+            glommio::spawn_local(connections::accept(Rc::clone(&frontend), listener, pool, handshaking)).detach();
         Ok(Server { frontend, replica, log, stop, accepting })
     }
 
@@ -368,7 +393,9 @@ impl Server {
         sleep(Duration::from_millis(10)).await;
         self.frontend.borrow_mut().finish_all();
         if self.log.log().pending() > 0 {
-            return Err(RunError::Fatal("stopped before the log was synced: the disk did not answer in time".to_owned()));
+            return Err(RunError::Fatal(
+                "stopped before the log was synced: the disk did not answer in time".to_owned(),
+            ));
         }
         tracing::info!("stopped");
         Ok(())
@@ -407,7 +434,7 @@ async fn step_listings(frontend: Rc<RefCell<Frontend>>) {
     loop {
         work.wait().await;
         while frontend.borrow_mut().step_listings(Now::read()) {
-            glommio::executor().yield_now().await;
+            clock::let_others_go().await;
         }
     }
 }

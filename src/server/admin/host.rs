@@ -56,7 +56,12 @@ pub fn memory_mb() -> (String, String, String) {
 /// Bytes of the files directly under `path`, allocated ahead of use included; 0 when it is not there.
 pub fn directory_bytes(path: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(path) else { return 0 };
-    entries.flatten().filter_map(|entry| entry.metadata().ok()).filter(|meta| meta.is_file()).map(|meta| meta.len()).sum()
+    entries
+        .flatten()
+        .filter_map(|entry| entry.metadata().ok())
+        .filter(|meta| meta.is_file())
+        .map(|meta| meta.len())
+        .sum()
 }
 
 #[cfg(test)]

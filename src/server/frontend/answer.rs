@@ -114,7 +114,13 @@ impl Frontend {
     }
 
     /// Answers a write with what applying it led to: a code, or a record.
-    pub(super) fn answer_write(&mut self, question: Question, code: i32, record: impl FnOnce(&mut Writer<'_>), now: Now) {
+    pub(super) fn answer_write(
+        &mut self,
+        question: Question,
+        code: i32,
+        record: impl FnOnce(&mut Writer<'_>),
+        now: Now,
+    ) {
         let Some(link) = self.conn(question.conn).map(|conn| Rc::clone(&conn.link)) else { return };
         let zxid = self.tree.borrow().last_zxid().to_wire();
         let mut outbox = link.outbox();
@@ -137,7 +143,9 @@ pub(super) fn encode_result(result: &OpResult<'_>, writer: &mut Writer<'_>) {
             writer.string(Some(path));
             codec::reply::stat(stat).encode(writer);
         }
-        OpResult::DataSet(stat) | OpResult::Reconfigured(stat) | OpResult::AclSet(stat) => codec::reply::stat(stat).encode(writer),
+        OpResult::DataSet(stat) | OpResult::Reconfigured(stat) | OpResult::AclSet(stat) => {
+            codec::reply::stat(stat).encode(writer)
+        }
         OpResult::Multi(results) => encode_multi(results, writer),
         OpResult::Deleted
         | OpResult::Checked

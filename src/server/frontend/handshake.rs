@@ -36,7 +36,11 @@ impl Frontend {
         let conn = self.conn(id)?;
         conn.timeout_ms = timeout_ms;
         conn.knows_read_only = request.read_only.is_some();
-        if request.session_id == 0 { self.new_session(id, timeout_ms, now) } else { self.attach(id, &request, timeout_ms, now) }
+        if request.session_id == 0 {
+            self.new_session(id, timeout_ms, now)
+        } else {
+            self.attach(id, &request, timeout_ms, now)
+        }
     }
 
     fn new_session(&mut self, id: ConnId, timeout_ms: i32, now: Now) -> Option<Next> {
@@ -58,11 +62,8 @@ impl Frontend {
         let session = SessionId::new(request.session_id);
         let knows_it = request.password.is_some_and(|presented| is_password(session, presented));
         let origin = self.origin(id);
-        let attached = if knows_it {
-            self.replica.borrow_mut().attach(origin, session, timeout_ms, now)
-        } else {
-            Attached::No
-        };
+        let attached =
+            if knows_it { self.replica.borrow_mut().attach(origin, session, timeout_ms, now) } else { Attached::No };
         let question = Question { conn: id, xid: 0, op: Some(OpCode::CreateSession), received: now.instant };
         let Attached::Yes(previous) = attached else {
             tracing::info!(peer = ?self.peer(id), %session, is_password_right = knows_it, "session refused: unknown, expired, or wrong password");

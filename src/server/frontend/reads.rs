@@ -11,12 +11,12 @@ use net::error::DecodeError;
 use net::jute::{Record, decode};
 use net::opcode::OpCode;
 use net::record::{
-    ClientInfo, ErrorResponse, ExistsRequest, GetAclRequest, GetAllChildrenNumberRequest,
-    GetAllChildrenNumberResponse, GetChildrenRequest, GetDataRequest, GetEphemeralsRequest, GetEphemeralsResponse,
-    MultiHeader, MultiReadOp, MultiReadRequest, SyncRequest, WhoAmIResponse, encode_multi_end,
+    ClientInfo, ErrorResponse, ExistsRequest, GetAclRequest, GetAllChildrenNumberRequest, GetAllChildrenNumberResponse,
+    GetChildrenRequest, GetDataRequest, GetEphemeralsRequest, GetEphemeralsResponse, MultiHeader, MultiReadOp,
+    MultiReadRequest, SyncRequest, WhoAmIResponse, encode_multi_end,
 };
-use tree::acl::Identity;
 use tree::Data;
+use tree::acl::Identity;
 use tree::code::Code;
 use tree::tree::Tree;
 use tree::watch::Watch;
@@ -45,12 +45,21 @@ impl Frontend {
         }
     }
 
-    fn read(&mut self, id: ConnId, op: OpCode, body: &[u8], who: &[Identity], frame: &mut ReplyFrame<'_>) -> Result<(), Code> {
+    fn read(
+        &mut self,
+        id: ConnId,
+        op: OpCode,
+        body: &[u8],
+        who: &[Identity],
+        frame: &mut ReplyFrame<'_>,
+    ) -> Result<(), Code> {
         let tree = Rc::clone(&self.tree);
         let tree = &*tree.borrow();
         match op {
             OpCode::Ping => Ok(()),
-            OpCode::Sync => decoded::<SyncRequest<'_>>(body).map(|request| frame.writer().string(request.path.as_deref())),
+            OpCode::Sync => {
+                decoded::<SyncRequest<'_>>(body).map(|request| frame.writer().string(request.path.as_deref()))
+            }
             OpCode::Exists => self.exists(id, tree, body, who, frame),
             OpCode::GetData => self.get_data(id, tree, body, who, frame),
             OpCode::GetChildren | OpCode::GetChildren2 => self.get_children(id, tree, op, body, who, frame),
@@ -87,7 +96,14 @@ impl Frontend {
         }
     }
 
-    fn exists(&mut self, id: ConnId, tree: &Tree, body: &[u8], who: &[Identity], frame: &mut ReplyFrame<'_>) -> Result<(), Code> {
+    fn exists(
+        &mut self,
+        id: ConnId,
+        tree: &Tree,
+        body: &[u8],
+        who: &[Identity],
+        frame: &mut ReplyFrame<'_>,
+    ) -> Result<(), Code> {
         let request: ExistsRequest<'_> = decoded(body)?;
         let stat = tree.exists(&request.path, who, &self.settings.schemes);
         if request.watch && matches!(stat, Ok(_) | Err(Code::NoNode)) {
@@ -97,7 +113,14 @@ impl Frontend {
         Ok(())
     }
 
-    fn get_data(&mut self, id: ConnId, tree: &Tree, body: &[u8], who: &[Identity], frame: &mut ReplyFrame<'_>) -> Result<(), Code> {
+    fn get_data(
+        &mut self,
+        id: ConnId,
+        tree: &Tree,
+        body: &[u8],
+        who: &[Identity],
+        frame: &mut ReplyFrame<'_>,
+    ) -> Result<(), Code> {
         let request: GetDataRequest<'_> = decoded(body)?;
         let node = tree.readable(&request.path, who, &self.settings.schemes)?;
         put_data(node.data(), frame);

@@ -10,8 +10,7 @@ use net::buffer::ReplyBuffer;
 use net::jute::Record as _;
 use net::opcode::OpCode;
 use net::record::{
-    AddWatchRequest, CheckWatchesRequest, RemoveWatchesRequest, ReplyHeader, SetWatches, SetWatches2, WatcherEvent,
-    xid,
+    AddWatchRequest, CheckWatchesRequest, RemoveWatchesRequest, ReplyHeader, SetWatches, SetWatches2, WatcherEvent, xid,
 };
 use tree::code::Code;
 use tree::effects::{ChangeKind, Effects};
@@ -108,7 +107,8 @@ impl Frontend {
             let mut told = Told::default();
             let (slots, dirty, settings) = (&mut self.slots, &mut self.dirty, &self.settings);
             self.watches.fire(&change, |notification| {
-                let Some(conn) = slots.get_mut(notification.watcher.0 as usize).and_then(|slot: &mut Slot| slot.conn.as_mut())
+                let Some(conn) =
+                    slots.get_mut(notification.watcher.0 as usize).and_then(|slot: &mut Slot| slot.conn.as_mut())
                 else {
                     return;
                 };

@@ -8,10 +8,10 @@ use net::buffer::ReceiveBuffer;
 use tree::quota::QuotaText;
 use tree::tree::Tree;
 
+use super::super::admin::Word;
 use super::super::admin::dates::java_date;
 use super::super::admin::host;
 use super::super::admin::report::{self, Bucket, ConnFacts, SessionFacts, Summary, VERSION_TEXT};
-use super::super::admin::Word;
 use super::super::metrics::line;
 use super::super::replica::{ConnId, Now};
 use super::connection::{Conn, Phase};
@@ -126,7 +126,10 @@ impl Frontend {
             ("maxClientCnxns", self.settings.max_client_cnxns.to_string()),
             ("minSessionTimeout", self.settings.session_timeout_min_ms.to_string()),
             ("maxSessionTimeout", self.settings.session_timeout_max_ms.to_string()),
-            ("clientPortListenBacklog", local.listen_backlog.map_or_else(|| "-1".to_owned(), |backlog| backlog.to_string())),
+            (
+                "clientPortListenBacklog",
+                local.listen_backlog.map_or_else(|| "-1".to_owned(), |backlog| backlog.to_string()),
+            ),
             ("serverId", "0".to_owned()),
             ("ringkeeper.layout", self.settings.layout.clone()),
         ];
@@ -139,7 +142,10 @@ impl Frontend {
         let sessions: Vec<Bucket> = replica
             .sessions()
             .buckets()
-            .map(|(due, ids)| Bucket { due: wall_at(due), lines: ids.map(|id| format!("0x{:x}", id.to_i64())).collect() })
+            .map(|(due, ids)| Bucket {
+                due: wall_at(due),
+                lines: ids.map(|id| format!("0x{:x}", id.to_i64())).collect(),
+            })
             .collect();
         let tree = self.tree.borrow();
         let ephemerals: Vec<(SessionId, Vec<String>)> =
@@ -148,7 +154,8 @@ impl Frontend {
         for conn in self.all() {
             let idle_ms = i64::from(self.settings.config.local.sessionless_timeout_ms);
             let due = now.monotonic.to_i64() + i64::from(conn.timeout_ms).max(idle_ms);
-            let line = format!("ip: {} sessionId: 0x{:x}", report::java_socket(conn.link.peer_addr()), conn.session.to_i64());
+            let line =
+                format!("ip: {} sessionId: 0x{:x}", report::java_socket(conn.link.peer_addr()), conn.session.to_i64());
             by_due.entry(due / idle_ms * idle_ms).or_default().push(line);
         }
         let connections: Vec<Bucket> =
@@ -207,7 +214,8 @@ impl Frontend {
         let tree = self.tree.borrow();
         let replica = self.replica.borrow();
         let requests = &self.metrics.requests;
-        let size = |pick: fn((u32, u32, u32)) -> u32| self.metrics.response_size.map_or(-1, |sizes| i64::from(pick(sizes)));
+        let size =
+            |pick: fn((u32, u32, u32)) -> u32| self.metrics.response_size.map_or(-1, |sizes| i64::from(pick(sizes)));
         let gauges: [(&str, i64); 22] = [
             ("min_latency", requests.min_ms as i64),
             ("max_latency", requests.max_ms as i64),
@@ -250,7 +258,10 @@ fn write_quotas(out: &mut String, tree: &Tree) {
         let Some(node) = tree.get(&path) else { continue };
         let names = node.children().filter(|name| !name.starts_with("zookeeper_"));
         unseen.extend(names.map(|name| format!("{path}/{name}")));
-        let read = |name: &str| tree.get(&format!("{path}/{name}")).map(|node| node.data().map_or(Vec::new(), |data| data.as_slice().to_vec()));
+        let read = |name: &str| {
+            tree.get(&format!("{path}/{name}"))
+                .map(|node| node.data().map_or(Vec::new(), |data| data.as_slice().to_vec()))
+        };
         let Some(limits) = read("zookeeper_limits") else { continue };
         let usage = read("zookeeper_stats").unwrap_or_default();
         let limits = QuotaText::parse(&limits).unwrap_or_default();

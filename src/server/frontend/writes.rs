@@ -27,7 +27,7 @@ impl Frontend {
             self.metrics.count(Counter::DigestMismatches, 1);
             tracing::error!(zxid = %txn.zxid, ?mismatch, "the tree's digest is not the one the transaction carries: memory or log is damaged");
         }
-        if txn.zxid.to_u64() % DIGEST_EVERY == 0 {
+        if txn.zxid.to_u64().is_multiple_of(DIGEST_EVERY) {
             if self.digests.len() == DIGESTS_MAX {
                 self.digests.pop_front();
             }
@@ -70,9 +70,12 @@ impl Frontend {
 
     /// The session is no more: its connection, unless it is the one that asked and waits for the answer, goes with it.
     fn session_closed(&mut self, session: SessionId) {
-        let finished = self.by_session.get(&session).copied().and_then(|id| self.conn(id)).is_some_and(|conn| {
-            conn.phase == super::Phase::Finished
-        });
+        let finished = self
+            .by_session
+            .get(&session)
+            .copied()
+            .and_then(|id| self.conn(id))
+            .is_some_and(|conn| conn.phase == super::Phase::Finished);
         if finished {
             self.by_session.remove(&session);
         } else {
