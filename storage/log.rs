@@ -523,4 +523,4 @@ impl<F: DiskFile> State<F> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

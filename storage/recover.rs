@@ -509,3 +509,8 @@ async fn take_next<D: Disk>(
     file.sync().await.map_err(OpenError::io("sync", path))?;
     Ok(Prepared { index, file: Rc::new(file) })
 }
+
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod tests;

@@ -159,3 +159,6 @@ fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Repair
 }
 
 const _: () = assert!(COPY_LEN.is_multiple_of(BLOCK), "pieces but the last are whole blocks");
+
+#[cfg(test)]
+mod tests;

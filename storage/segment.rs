@@ -252,3 +252,6 @@ pub fn fuzz_record(bytes: &[u8]) {
     image.extend_from_slice(&bytes[4..]);
     let _ = record::check_records(&batch, &image[BATCH_HEADER_LEN..], 0);
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
 use super::{FileId, Inner, MemDisk, Op};
 
@@ -114,13 +113,27 @@ impl Durable {
         }
     }
 
-    fn disk(&self, dirs: &Inner) -> MemDisk {
-        let mut inner = Inner { dirs: dirs.dirs.clone(), ..Inner::default() };
+    /// Before anything that was recorded.
+    fn base(inner: &Inner) -> Durable {
+        let (names, files) = &inner.base;
+        let files = files.iter().cloned().enumerate().collect();
+        Durable { names: names.clone(), files, unsynced: Vec::new() }
+    }
+
+    /// After everything that was recorded.
+    fn now(inner: &Inner) -> Durable {
+        let mut durable = Durable::base(inner);
+        inner.history.iter().for_each(|op| durable.take(op));
+        durable
+    }
+
+    fn disk(&self, inner: &Inner) -> MemDisk {
+        let (mut names, mut files) = (BTreeMap::new(), Vec::new());
         for (path, file) in &self.names {
-            inner.files.push(self.files.get(file).cloned().unwrap_or_default());
-            inner.names.insert(path.clone(), inner.files.len() - 1);
+            names.insert(path.clone(), files.len());
+            files.push(self.files.get(file).cloned().unwrap_or_default());
         }
-        MemDisk { inner: Rc::new(inner.into()) }
+        MemDisk::switched_on(inner.dirs.clone(), names, files)
     }
 }
 
@@ -172,7 +185,7 @@ impl MemDisk {
     /// Shows `look` every disk that a crash at any point of the recorded run could have left.
     pub fn images(&self, mut look: impl FnMut(Image)) {
         let inner = self.inner.borrow();
-        let (mut durable, mut noted) = (Durable::default(), 0);
+        let (mut durable, mut noted) = (Durable::base(&inner), 0);
         for ops in 0..=inner.history.len() {
             for choice in choices(&durable.unsynced) {
                 let mut image = durable.clone();
@@ -192,8 +205,21 @@ impl MemDisk {
     #[must_use]
     pub fn crash(&self) -> MemDisk {
         let inner = self.inner.borrow();
-        let mut durable = Durable::default();
-        inner.history.iter().for_each(|op| durable.take(op));
+        Durable::now(&inner).disk(&inner)
+    }
+
+    /// The disk after a crash now, with a fate for each operation that wasn't durable which depends on `seed`.
+    #[must_use]
+    pub fn crash_by(&self, seed: u64) -> MemDisk {
+        let inner = self.inner.borrow();
+        let mut durable = Durable::now(&inner);
+        let mut random = seed;
+        for op in std::mem::take(&mut durable.unsynced) {
+            // Knuth's multiplicative generator; its high bits are good enough to choose among five.
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let fates = fates(&op, true);
+            durable.apply(&op, fates[(random >> 33) as usize % fates.len()]);
+        }
         durable.disk(&inner)
     }
 }

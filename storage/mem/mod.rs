@@ -107,6 +107,8 @@ struct Inner {
     dirs: BTreeSet<PathBuf>,
     names: BTreeMap<PathBuf, FileId>,
     files: Vec<Vec<u8>>,
+    /// What was durable when this disk was switched on, by the same numbers; `history` comes on top.
+    base: (BTreeMap<PathBuf, FileId>, Vec<Vec<u8>>),
     history: Vec<Op>,
     faults: Vec<Fault>,
     /// Bytes that may still be allocated, or `None` for no limit.
@@ -198,17 +200,17 @@ impl MemDisk {
         self.inner.borrow_mut().history.push(Op::Note(value));
     }
 
-    /// An independent disk with the same files and nothing recorded: a machine that was stopped cleanly.
+    /// An independent disk with the same files, all of them durable: a machine that was stopped cleanly.
     #[must_use]
     pub fn copy(&self) -> MemDisk {
         let inner = self.inner.borrow();
-        let copy = Inner {
-            dirs: inner.dirs.clone(),
-            names: inner.names.clone(),
-            files: inner.files.clone(),
-            ..Inner::default()
-        };
-        MemDisk { inner: Rc::new(RefCell::new(copy)) }
+        MemDisk::switched_on(inner.dirs.clone(), inner.names.clone(), inner.files.clone())
+    }
+
+    fn switched_on(dirs: BTreeSet<PathBuf>, names: BTreeMap<PathBuf, FileId>, files: Vec<Vec<u8>>) -> MemDisk {
+        let base = (names.clone(), files.clone());
+        let inner = Inner { dirs, names, files, base, ..Inner::default() };
+        MemDisk { inner: Rc::new(RefCell::new(inner)) }
     }
 
     fn begin(&self, call: Call) -> io::Result<()> {
