@@ -8,6 +8,8 @@ extern crate std;
 
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod model;
 
 pub mod acl;
 mod acl_table;

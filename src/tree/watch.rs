@@ -429,3 +429,6 @@ impl Watches {
 fn key_hash(watcher: u32, path: u32, list: List) -> u64 {
     hash::number(hash::number((u64::from(watcher) << 32) | u64::from(path)) ^ list as u64)
 }
+
+#[cfg(test)]
+mod tests;
