@@ -7,6 +7,8 @@ use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use ids::SessionId;
+
 use crate::acl::{Acl, AclList, Identity, perms};
 use crate::code::Code;
 use crate::scheme::Schemes;
@@ -107,6 +109,18 @@ impl Tree {
     pub fn readable(&self, path: &str, who: &[Identity], schemes: &Schemes) -> Result<NodeRef<'_>, Code> {
         let node = self.get(path).ok_or(Code::NoNode)?;
         if schemes.allow(node.acl(), perms::READ, who) { Ok(node) } else { Err(Code::NoAuth) }
+    }
+
+    /// What getAllChildrenNumber answers for a path that is readable. ZooKeeper keeps the root under "" and "/", and who
+    /// asks for the former has the latter counted.
+    pub fn all_children_number(&self, path: &str) -> Option<usize> {
+        self.get(path).map(|node| node.descendant_count() + usize::from(path.is_empty()))
+    }
+
+    /// What getEphemerals answers: a prefix that is null, blank or "/" means all.
+    pub fn ephemerals_with_prefix(&self, session: SessionId, prefix: Option<&str>) -> impl Iterator<Item = String> {
+        let is_all = prefix.is_none_or(|prefix| matches!(prefix.trim(), "" | "/"));
+        self.ephemerals_of(session, if is_all { "" } else { prefix.unwrap_or_default() })
     }
 
     /// For exists, which refuses a NUL where other reads find nothing.

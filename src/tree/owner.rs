@@ -44,7 +44,8 @@ impl OwnerRules {
         } else if stored == CONTAINER {
             Owner::Container
         } else if self.extended_types && self.emulate_353 && stored < 0 {
-            Owner::Ttl(stored & i64::MAX)
+            // Whatever the layout, ZooKeeper reads the ttl from the low 40 bits.
+            Owner::Ttl(stored & TTL_MAX_MS)
         } else if self.extended_types && bits & EXTENDED_MASK == EXTENDED_MASK && bits & FEATURE_MASK == 0 {
             Owner::Ttl(stored & TTL_MAX_MS)
         } else {
@@ -52,9 +53,9 @@ impl OwnerRules {
         }
     }
 
-    /// The owner that is stored for a TTL of `ttl_ms`, which prep has checked.
+    /// The owner that is stored for a TTL of `ttl_ms`, which prep has checked. 3.5.3's layout is read, never written.
     pub fn ttl_owner(self, ttl_ms: i64) -> i64 {
-        if self.emulate_353 { ttl_ms | i64::MIN } else { (EXTENDED_MASK as i64) | (ttl_ms & TTL_MAX_MS) }
+        (EXTENDED_MASK as i64) | (ttl_ms & TTL_MAX_MS)
     }
 
     /// The owner as clients see it: a session or 0.
@@ -83,6 +84,7 @@ mod tests {
         assert_eq!(on.classify(ttl), Owner::Ttl(5000));
         assert_eq!(on.shown(ttl), 0);
         assert_eq!(off.classify(ttl), Owner::Session(ttl), "without extended types it is a plain owner");
+        assert_eq!(old.classify(i64::MIN | 7), Owner::Ttl(7));
         assert_eq!(old.classify(old.ttl_owner(7)), Owner::Ttl(7));
         assert_eq!(on.classify(0x0100_0000_0000_0001), Owner::Session(0x0100_0000_0000_0001));
     }

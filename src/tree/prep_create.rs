@@ -44,9 +44,13 @@ impl Mode {
     }
 }
 
-/// Kind and TTL of a create inside a multi; `None` where ZooKeeper cannot decode the whole multi.
+/// Kind and TTL of a create inside a multi; `None` where ZooKeeper cannot decode the whole multi. Opcode 21 alone lets
+/// unknown flags through the decoder, so that they fail like any other operation's.
 pub(crate) fn effective_kind_in_multi(create: &Create<'_>) -> Option<(CreateKind, i64)> {
-    let mode = Mode::from_flags(create.flags)?;
+    let mode = match Mode::from_flags(create.flags) {
+        None if create.kind == CreateKind::Ttl => return Some((CreateKind::Create, -1)),
+        mode => mode?,
+    };
     match create.kind {
         CreateKind::Ttl if mode.ttl => Some((CreateKind::Ttl, create.ttl)),
         _ if mode.ttl => None,

@@ -59,8 +59,8 @@ pub struct Tree {
     pub(crate) listings: Listings,
     seed: u64,
     digest: u64,
-    ephemeral_count: usize,
-    size_bytes: u64,
+    pub(crate) ephemeral_count: usize,
+    pub(crate) size_bytes: u64,
 }
 
 /// A node about to be attached.
@@ -315,7 +315,7 @@ impl Tree {
         self.digest = self.digest.wrapping_sub(self.digest_of(id));
     }
 
-    fn digest_of(&self, id: NodeId) -> u64 {
+    pub(crate) fn digest_of(&self, id: NodeId) -> u64 {
         let node = &self.slab[id];
         if !self.options.digest || node.is_outside_digest() {
             return 0;
@@ -350,43 +350,6 @@ impl Tree {
             Owner::Ttl(_) => _ = self.ttls.remove(id),
         }
     }
-
-    /// Recomputes from scratch what is otherwise kept up to date, and asserts that both agree. For tests: O(nodes).
-    pub fn check(&self) {
-        let (mut count, mut sum, mut size_bytes) = (0, 0u64, 1);
-        let mut stack: Vec<NodeId> = alloc::vec![ROOT];
-        while let Some(id) = stack.pop() {
-            let node = &self.slab[id];
-            count += 1;
-            sum = sum.wrapping_add(self.digest_of(id));
-            let node_path = self.path_of(id);
-            if id != ROOT {
-                size_bytes += size_of_node(&node_path, node.data_len());
-                assert_eq!(self.find(&node_path), Some(id), "{node_path} is in the index");
-                assert_eq!(node.is_outside_digest(), digest::is_outside(&node_path));
-            }
-            if self.options.digest && !node.is_outside_digest() {
-                let data = node.data();
-                let crc = digest::content_crc(&node_path, data.as_ref().map(|data| data.as_slice()));
-                assert_eq!(node.content_crc, crc, "{node_path}");
-            }
-            let before = stack.len();
-            let mut child = node.first_child();
-            let mut descendants = 0;
-            while child != NONE {
-                assert_eq!(self.slab[child].parent, id);
-                descendants += 1 + self.slab[child].descendants();
-                stack.push(child);
-                child = self.slab[child].next;
-            }
-            assert_eq!(stack.len() - before, node.child_count() as usize, "{node_path}");
-            assert_eq!(descendants, node.descendants(), "{node_path}");
-        }
-        size_bytes += self.slab[ROOT].data_len() as u64;
-        assert_eq!((count, sum, size_bytes), (self.node_count(), self.digest, self.size_bytes));
-        let owned: usize = self.ephemerals.values().map(|own| own.len()).sum();
-        assert_eq!(owned, self.ephemeral_count);
-    }
 }
 
 /// Appends the path of `id`, which may be the root's.
@@ -417,7 +380,7 @@ fn short_hash(path_hash: u64) -> u32 {
 }
 
 /// As Java counts it: the path's length in UTF-16 units (which are characters, in a path) and the data's in bytes.
-fn size_of_node(node_path: &str, data_len: usize) -> u64 {
+pub(crate) fn size_of_node(node_path: &str, data_len: usize) -> u64 {
     let path_len = if node_path.is_ascii() { node_path.len() } else { node_path.chars().count() };
     (path_len + data_len) as u64
 }

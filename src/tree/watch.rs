@@ -263,42 +263,6 @@ impl Watches {
         self.totals
     }
 
-    /// Each path of the data table with its watchers: what the `wchp` command shows.
-    pub fn by_path(&self, mut report: impl FnMut(&str, &[WatcherId])) {
-        let mut watchers = Vec::new();
-        for (_, entry) in self.paths.slots().filter(|(_, entry)| entry.data_watchers > 0) {
-            watchers.clear();
-            for list in [List::Data, List::Recursive] {
-                let mut at = entry.heads[list as usize];
-                while at != NONE {
-                    watchers.push(WatcherId(self.registrations[at].watcher));
-                    at = self.registrations[at].path_next;
-                }
-            }
-            watchers.sort_unstable();
-            watchers.dedup();
-            report(&entry.path, &watchers);
-        }
-    }
-
-    /// Each watcher with its paths in the data table: what the `wchc` command shows.
-    pub fn by_watcher(&self, mut report: impl FnMut(WatcherId, &[&str])) {
-        for (id, watcher) in (0..).zip(&self.watchers).filter(|(_, watcher)| watcher.data_paths > 0) {
-            let mut paths = Vec::new();
-            let mut at = watcher.head;
-            while at != NONE {
-                let registration = &self.registrations[at];
-                if registration.list != List::Child {
-                    paths.push(&*self.paths[registration.path].path);
-                }
-                at = registration.own_next;
-            }
-            paths.sort_unstable();
-            paths.dedup();
-            report(WatcherId(id), &paths);
-        }
-    }
-
     pub(crate) fn find_path(&self, path: &str) -> Option<u32> {
         let hash = hash::bytes(self.seed, path.as_bytes());
         self.by_path.find(hash, |at| *self.paths[at].path == *path)

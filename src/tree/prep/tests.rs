@@ -7,6 +7,7 @@ use crate::fixture::{
 use crate::owner::OwnerRules;
 use crate::request::{Create, CreateKind};
 use crate::session::Standing;
+use crate::txn::SetDataTxn;
 
 const NOTHING: AclEntry<'static> = AclEntry { perms: 0, scheme: Some("world"), id: Some("anyone") };
 
@@ -88,6 +89,8 @@ fn inside_a_multi_the_flags_decide_the_kind() {
     for bad in [create_with("/x", 7), create_with("/x", 5), create_as(CreateKind::Container, "/x", 6, -1)] {
         server.fails(&Request::Multi(Vec::from([create("/y"), bad])), Code::MarshallingError);
     }
+    let odd_ttl = Request::Multi(Vec::from([create("/y"), create_as(CreateKind::Ttl, "/x", 7, 5)]));
+    assert_eq!(multi_codes(&server.run(&odd_ttl)), [0, -8], "opcode 21 is decoded whatever its flags");
 }
 
 #[test]
@@ -294,8 +297,6 @@ fn a_failed_multi_restores_what_was_outstanding_before_it() {
     assert_eq!((server.text("/a"), server.tree.node_count()), ("y".into(), 5));
     assert!(server.prep.overlay.is_empty());
 }
-
-use crate::txn::SetDataTxn;
 
 #[test]
 fn writes_in_flight_are_seen() {
