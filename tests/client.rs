@@ -69,9 +69,10 @@ impl Connection {
         self.send(&frame(message));
     }
 
-    /// Ends our half of the connection; the server sees the end of the stream.
-    pub fn shutdown(&self) {
-        let _ = self.stream.shutdown(Shutdown::Both);
+    /// Ends our half of the connection and waits until the server has ended its own: it knows then.
+    pub fn hang_up(mut self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+        while let Received::Frame(_) = self.receive() {}
     }
 
     /// The next frame, the end, or silence.
@@ -390,8 +391,7 @@ impl Session {
     /// # Errors
     /// The error code of the reply.
     pub fn set(&mut self, path: &str, data: &[u8], version: i32) -> Answer<Stat> {
-        let reply =
-            self.call(opcode::SET_DATA, &Writer::new().string(path).buffer(Some(data)).int(version).done())?;
+        let reply = self.call(opcode::SET_DATA, &Writer::new().string(path).buffer(Some(data)).int(version).done())?;
         Ok(Stat::read(&mut Reader::new(&reply)).expect("a Stat"))
     }
 

@@ -104,11 +104,8 @@ impl Server {
     pub fn try_restart(&mut self) -> Result<(), String> {
         assert!(self.child.is_none(), "a running server is not started twice");
         self.write_config();
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.log_path())
-            .expect("the log lies in our own directory");
+        let log =
+            File::options().create(true).append(true).open(self.log_path()).expect("the log lies in our own directory");
         let mut command = self.command();
         command
             .current_dir(self.directory.path())

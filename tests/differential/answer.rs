@@ -61,6 +61,40 @@ pub enum Value {
     Rest(Vec<u8>),
 }
 
+impl Value {
+    /// A field of a record.
+    pub fn field(&self, name: &str) -> Option<&Value> {
+        match self {
+            Self::Record(fields) => fields.iter().find(|(field, _)| *field == name).map(|(_, value)| value),
+            _ => None,
+        }
+    }
+
+    /// A field that is a plain number.
+    pub fn number(&self, name: &str) -> Option<i64> {
+        match self.field(name)? {
+            Self::Number(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// A field that is text.
+    pub fn text(&self, name: &str) -> Option<String> {
+        match self.field(name)? {
+            Self::Bytes(Some(bytes)) => String::from_utf8(bytes.clone()).ok(),
+            _ => None,
+        }
+    }
+
+    /// The elements of a list or set.
+    pub fn elements(&self) -> &[Value] {
+        match self {
+            Self::List(values) | Self::Set(values) => values,
+            _ => &[],
+        }
+    }
+}
+
 type Field = (&'static str, Value);
 
 /// The record behind a reply header, or `Rest` when it is not that record.

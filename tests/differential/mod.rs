@@ -1,15 +1,16 @@
 //! The same random sequence of requests against two servers, every answer compared.
 //!
-//! Flow       seed -> `generate` -> steps -> `play` on each server -> outcomes -> `compare` -> `Divergence`;
-//!            `shrink` drops steps as long as the divergence stays.
-//! Invariant  a plan says everything: the same plan gives the same requests whatever the servers answer. What depends
-//!            on answers (session ids, the last zxid seen) is named in the plan and filled in per server.
+//! Flow       seed -> `generate` -> step -> `play` on each server -> outcomes -> `compare` -> the next step, which may
+//!            build on what the original answered; a `Divergence` holds the plan so far, `shrink` drops what it can.
+//! Invariant  a plan says everything: replayed, it gives the same requests whatever the servers answer. What depends
+//!            on a server (session ids, the last zxid seen) is named in the plan and filled in per server.
 //! Absent     sequences that stop the original for good, see `defect`.
 
 pub mod answer;
 pub mod compare;
 pub mod defect;
 pub mod generate;
+pub mod guess;
 pub mod play;
 pub mod pool;
 pub mod report;
@@ -51,8 +52,8 @@ pub fn hunt(range: &Range, kind: &Kind, told: &(dyn Fn(u64, Option<Box<Divergenc
                     if seed >= range.first + range.seeds {
                         return;
                     }
-                    let plan = generate::plan(seed, range.operations);
-                    let found = report::run(&plan, kinds).err().map(|found| shrink::shrink(found, kinds));
+                    let found = report::explore(seed, range.operations, kinds).err();
+                    let found = found.map(|found| shrink::shrink(found, kinds));
                     if found.is_some() {
                         failed.lock().expect("nobody panics with the lock").push(seed);
                     }

@@ -10,7 +10,7 @@ use super::answer::{self, Frame};
 use super::request::Request;
 use super::step::{Hello, LastZxid, Password, Step, Which};
 use crate::client::{Connection, Granted, Handshake, Received, Reply};
-use crate::wire::{self, Writer, frame, opcode};
+use crate::wire::{self, Writer, code, frame, opcode};
 
 /// Clients in a plan.
 pub const SLOTS: usize = 3;
@@ -95,13 +95,17 @@ impl Player {
 
     fn connect(&mut self, slot: usize, hello: &Hello, requests: &[Request], frames: &mut Vec<Frame>) {
         let handshake = self.handshake(slot, hello);
-        let old = self.slots[slot].connection.take();
-        let mut connection = Connection::open(self.address);
-        if let Some(old) = &old
-            && !hello.leave_old_open
+        let mut old = self.slots[slot].connection.take();
+        // The original forgets a session's new connection when it notices the end of the old one later.
+        if !hello.leave_old_open
+            && let Some(old) = old.take()
         {
-            old.shutdown();
+            old.hang_up();
         }
+        let Ok(mut connection) = Connection::try_open(self.address) else {
+            // The server is gone, which the other one will not be.
+            return frames.push(Frame::Closed);
+        };
         let mut bytes = frame(&handshake.encode());
         bytes.extend(self.encode(slot, requests));
         connection.send(&bytes);
@@ -119,7 +123,7 @@ impl Player {
         entry.password = granted.password;
         entry.connection = Some(connection);
         entry.receive(requests, frames);
-        if let Some(mut old) = old.filter(|_| hello.leave_old_open && hello.session == Which::Own) {
+        if let Some(mut old) = old.filter(|_| hello.session == Which::Own) {
             frames.push(end(&mut old));
         }
     }
@@ -190,7 +194,7 @@ impl Slot {
         for request in requests {
             self.receive_one(request.op.opcode(), frames);
         }
-        if requests.iter().any(|request| request.op.opcode() == opcode::CLOSE_SESSION) {
+        if frames.last().is_some_and(is_last) {
             self.receive_end(frames);
         }
     }
@@ -230,8 +234,17 @@ impl Slot {
 
     fn hang_up(&mut self) {
         if let Some(connection) = self.connection.take() {
-            connection.shutdown();
+            connection.hang_up();
         }
+    }
+}
+
+/// Whether the server closes behind this reply. It may take a moment, in which it would still answer a fence.
+fn is_last(frame: &Frame) -> bool {
+    match frame {
+        Frame::Reply { opcode: opcode::CLOSE_SESSION, .. } | Frame::Reply { err: code::AUTH_FAILED, .. } => true,
+        Frame::Reply { err: code::UNIMPLEMENTED, zxid, .. } => *zxid == -1,
+        _ => false,
     }
 }
 

@@ -3,11 +3,8 @@
 use super::request::{Acl, AclList, Data, Path};
 use crate::random::Random;
 
-/// Paths that plans work on. Parents come before children.
-const PATHS: [&str; 16] = [
-    "/a", "/a/b", "/a/b/c", "/a/x", "/d", "/d/e", "/d/e/f", "/q", "/q/r", "/q/r/s", "/t", "/t/u", "/ü", "/ü/日本",
-    "/a/.b", "/d/...",
-];
+/// Paths that are legal, whether or not something is there.
+const PATHS: [&str; 10] = ["/a", "/a/b", "/a/b/c", "/b", "/b/a", "/c", "/d/a", "/nothing", "/ü/日本", "/d/..."];
 
 /// Names that sequential creates have a chance to make.
 const SEQUENTIAL: [&str; 8] = [
@@ -22,18 +19,17 @@ const SEQUENTIAL: [&str; 8] = [
 ];
 
 /// What sequential creates are asked for.
-const PREFIXES: [&str; 8] = ["/a/s-", "/a/s-", "/d/s-", "/a/", "/a/b/s-", "/s-", "/a/.", "/q/s-"];
+const PREFIXES: [&str; 8] = ["/a/s-", "/a/s-", "/d/s-", "/a/", "/a/b/s-", "/s-", "/a/.", "/b/s-"];
 
-/// Paths below /zookeeper, with the quota of /q and of /a/b.
-const RESERVED: [&str; 12] = [
+/// Paths below /zookeeper, with the quota of /a and of /a/b.
+const RESERVED: [&str; 11] = [
     "/",
     "/zookeeper",
     "/zookeeper/quota",
     "/zookeeper/config",
-    "/zookeeper/quota/q",
-    "/zookeeper/quota/q/zookeeper_limits",
-    "/zookeeper/quota/q/zookeeper_stats",
     "/zookeeper/quota/a",
+    "/zookeeper/quota/a/zookeeper_limits",
+    "/zookeeper/quota/a/zookeeper_stats",
     "/zookeeper/quota/a/b",
     "/zookeeper/quota/a/b/zookeeper_limits",
     "/zookeeper/quota/a/b/zookeeper_stats",
@@ -70,9 +66,9 @@ fn bytes(text: &str) -> Path {
     Some(text.as_bytes().to_vec())
 }
 
-/// A path for any operation; now and then a bad one.
+/// A path that may be anything, or nothing.
 pub fn path(random: &mut Random) -> Path {
-    match random.weighted(&[70, 10, 12, 7, 1]) {
+    match random.weighted(&[40, 15, 25, 18, 2]) {
         0 => bytes(random.pick(&PATHS)),
         1 => bytes(random.pick(&SEQUENTIAL)),
         2 => bytes(random.pick(&RESERVED)),
@@ -81,14 +77,9 @@ pub fn path(random: &mut Random) -> Path {
     }
 }
 
-/// A path that may well be there: the upper ones are created more often.
-pub fn likely(random: &mut Random) -> Path {
-    if random.chance(60) { bytes(PATHS[random.below(8)]) } else { path(random) }
-}
-
 /// What a sequential create is asked for.
 pub fn prefix(random: &mut Random) -> Path {
-    if random.chance(85) { bytes(random.pick(&PREFIXES)) } else { path(random) }
+    bytes(random.pick(&PREFIXES))
 }
 
 /// A value: null and empty differ, the large ones lie around the border where servers may store them elsewhere.
@@ -118,9 +109,13 @@ pub fn quota(random: &mut Random) -> Data {
     Some(text.into_bytes())
 }
 
-/// A version to ask for; small ones are often right.
-pub fn version(random: &mut Random) -> i32 {
-    random.pick(&[-1, -1, -1, -1, -1, 0, 0, 0, 1, 1, 2, 3, -2, i32::MAX, i32::MIN])
+/// A version to ask for, where `right` may be the right one.
+pub fn version(random: &mut Random, right: i32) -> i32 {
+    match random.weighted(&[50, 35, 15]) {
+        0 => -1,
+        1 => right,
+        _ => random.pick(&[0, 1, 2, 3, -2, i32::MAX, i32::MIN]),
+    }
 }
 
 /// A watch flag; any byte but 0 is true.
@@ -153,12 +148,22 @@ pub fn super_auth() -> Data {
     Some(b"super:duper".to_vec())
 }
 
-/// An ACL list: mostly open, else something to trip over.
+/// Everybody may do everything.
+pub fn open_acl() -> AclList {
+    Some(vec![world(31)])
+}
+
+/// An ACL list: mostly open.
 pub fn acl(random: &mut Random) -> AclList {
-    match random.weighted(&[60, 8, 8, 20, 2, 2]) {
-        0 => Some(vec![world(31)]),
-        1 => Some(vec![world(1)]),
-        2 => Some(vec![entry(31, "auth", "")]),
+    if random.chance(84) { open_acl() } else { odd_acl(random) }
+}
+
+/// An ACL list to trip over.
+pub fn odd_acl(random: &mut Random) -> AclList {
+    match random.weighted(&[24, 30, 10, 30, 3, 3]) {
+        0 => Some(vec![world(1)]),
+        1 => Some(vec![entry(31, "auth", "")]),
+        2 => Some(vec![entry(random.pick(&[1, 2, 4, 8, 16, 30, 29, 27, 23, 15]), "world", "anyone")]),
         3 => {
             let count = 1 + random.below(3);
             Some((0..count).map(|_| any_entry(random)).collect())

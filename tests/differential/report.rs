@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::answer::{Frame, Value};
 use super::compare::Mapping;
+use super::generate::Generator;
 use super::play::{Outcome, Player};
 use super::pool;
 use super::request::{Op, Request, Spoil};
@@ -47,34 +48,82 @@ pub fn settings(profile: Profile) -> Settings {
         .property("zookeeper.skipACL", if profile.skip_acl { "yes" } else { "no" })
 }
 
-/// Plays a plan on a fresh server of each kind.
+/// Makes the plan of a seed while it is played: the original's answers decide what is worth saying next.
 ///
 /// # Errors
 /// The first divergence.
-pub fn run(plan: &Plan, kinds: [&Kind; 2]) -> Result<(), Box<Divergence>> {
-    let servers = thread::scope(|scope| {
-        let starting = kinds.map(|kind| scope.spawn(|| Server::start(kind, settings(plan.profile))));
-        starting.map(|handle| handle.join().expect("starting a server panics only with its log"))
-    });
-    let mut players = [Player::new(servers[0].address()), Player::new(servers[1].address())];
-    let mut mapping = Mapping::default();
-    let diverged = |upto: usize, problem: String, answers: [Outcome; 2]| {
-        let steps = plan.steps[..upto].to_vec();
-        Err(Box::new(Divergence { plan: Plan { steps, ..plan.clone() }, problem, answers }))
-    };
-    for (index, step) in plan.steps.iter().enumerate() {
-        let answers = [players[0].play(step), players[1].play(step)];
-        if std::env::var_os("DBG").is_some() {
-            for (slot, frames) in &answers[0] { for f in frames { if *f == Frame::Silent || std::env::var_os("DBGALL").is_some() { eprintln!("{index} {} slot {slot} {}", step_text(step), frame_text(f)); } } }
-        }
-        if let Err(problem) = compare(&mut mapping, &answers) {
-            return diverged(index + 1, problem, answers);
+pub fn explore(seed: u64, operations: usize, kinds: [&Kind; 2]) -> Result<(), Box<Divergence>> {
+    let mut generator = Generator::new(seed);
+    let mut pair = Pair::start(generator.plan(seed), kinds);
+    let mut said = 0;
+    while said < operations {
+        let step = generator.next_step();
+        said += step.requests().len().max(1);
+        let outcome = pair.play(step.clone())?;
+        generator.learn(&step, &outcome);
+    }
+    pair.finish()
+}
+
+/// Plays a plan as it stands.
+///
+/// # Errors
+/// The first divergence.
+pub fn replay(plan: &Plan, kinds: [&Kind; 2]) -> Result<(), Box<Divergence>> {
+    let mut pair = Pair::start(Plan { steps: Vec::new(), ..plan.clone() }, kinds);
+    for step in &plan.steps {
+        pair.play(step.clone())?;
+    }
+    pair.finish()
+}
+
+/// Two fresh servers, and what was said to both.
+struct Pair {
+    servers: [Server; 2],
+    players: [Player; 2],
+    mapping: Mapping,
+    said: Plan,
+}
+
+impl Pair {
+    fn start(said: Plan, kinds: [&Kind; 2]) -> Self {
+        let servers = thread::scope(|scope| {
+            let starting = kinds.map(|kind| scope.spawn(|| Server::start(kind, settings(said.profile))));
+            starting.map(|handle| handle.join().expect("starting a server panics only with its log"))
+        });
+        let players = [Player::new(servers[0].address()), Player::new(servers[1].address())];
+        Self { servers, players, mapping: Mapping::default(), said }
+    }
+
+    /// Says one step to both and gives what the first answered.
+    fn play(&mut self, step: Step) -> Result<Outcome, Box<Divergence>> {
+        let answers = [self.players[0].play(&step), self.players[1].play(&step)];
+        self.said.steps.push(step);
+        match compare(&mut self.mapping, &answers) {
+            Ok(()) => {
+                let [first, _] = answers;
+                Ok(first)
+            }
+            Err(problem) => Err(self.divergence(problem, answers)),
         }
     }
-    if let Err((problem, answers)) = compare_trees(&mut players, &mut mapping) {
-        return diverged(plan.steps.len(), format!("at the end: {problem}"), answers);
+
+    fn finish(mut self) -> Result<(), Box<Divergence>> {
+        if let Err((problem, answers)) = compare_trees(&mut self.players, &mut self.mapping) {
+            return Err(self.divergence(format!("at the end: {problem}"), answers));
+        }
+        compare_gauges(&self.servers).map_err(|problem| self.divergence(problem, [Vec::new(), Vec::new()]))
     }
-    compare_gauges(&servers).or_else(|problem| diverged(plan.steps.len(), problem, [Vec::new(), Vec::new()]))
+
+    fn divergence(&mut self, problem: String, answers: [Outcome; 2]) -> Box<Divergence> {
+        let mut logs = String::new();
+        for server in &mut self.servers {
+            if let Some(status) = server.ended() {
+                logs = format!("{logs}; a {:?} ended with {status}:\n{}", server.kind(), server.log_tail(30));
+            }
+        }
+        Box::new(Divergence { plan: self.said.clone(), problem: problem + &logs, answers })
+    }
 }
 
 fn compare(mapping: &mut Mapping, answers: &[Outcome; 2]) -> Result<(), String> {

@@ -35,35 +35,108 @@ pub enum Relative {
 #[expect(missing_docs, reason = "the fields are the records' of the protocol")]
 pub enum Op {
     /// create, create2 or createContainer, by opcode.
-    Create { opcode: i32, path: Path, data: Data, acl: AclList, flags: i32 },
-    CreateTtl { path: Path, data: Data, acl: AclList, flags: i32, ttl: i64 },
-    Delete { path: Path, version: i32 },
-    Exists { path: Path, watch: u8 },
-    GetData { path: Path, watch: u8 },
-    SetData { path: Path, data: Data, version: i32 },
-    GetAcl { path: Path },
-    SetAcl { path: Path, acl: AclList, version: i32 },
+    Create {
+        opcode: i32,
+        path: Path,
+        data: Data,
+        acl: AclList,
+        flags: i32,
+    },
+    CreateTtl {
+        path: Path,
+        data: Data,
+        acl: AclList,
+        flags: i32,
+        ttl: i64,
+    },
+    Delete {
+        path: Path,
+        version: i32,
+    },
+    Exists {
+        path: Path,
+        watch: u8,
+    },
+    GetData {
+        path: Path,
+        watch: u8,
+    },
+    SetData {
+        path: Path,
+        data: Data,
+        version: i32,
+    },
+    GetAcl {
+        path: Path,
+    },
+    SetAcl {
+        path: Path,
+        acl: AclList,
+        version: i32,
+    },
     /// getChildren or getChildren2, by opcode.
-    GetChildren { opcode: i32, path: Path, watch: u8 },
-    Sync { path: Path },
+    GetChildren {
+        opcode: i32,
+        path: Path,
+        watch: u8,
+    },
+    Sync {
+        path: Path,
+    },
     Ping,
-    Check { path: Path, version: i32 },
+    Check {
+        path: Path,
+        version: i32,
+    },
     /// multi or multiRead, by opcode.
-    Multi { opcode: i32, ops: Vec<Op> },
-    Auth { kind: i32, scheme: Option<String>, data: Data },
+    Multi {
+        opcode: i32,
+        ops: Vec<Op>,
+    },
+    Auth {
+        kind: i32,
+        scheme: Option<String>,
+        data: Data,
+    },
     /// setWatches (three lists) or setWatches2 (five).
-    SetWatches { relative: Relative, lists: Vec<Option<Vec<Path>>> },
-    Sasl { token: Data },
-    GetEphemerals { path: Path },
-    GetAllChildrenNumber { path: Path },
-    AddWatch { path: Path, mode: i32 },
-    CheckWatches { path: Path, kind: i32 },
-    RemoveWatches { path: Path, kind: i32 },
+    SetWatches {
+        relative: Relative,
+        lists: Vec<Option<Vec<Path>>>,
+    },
+    Sasl {
+        token: Data,
+    },
+    GetEphemerals {
+        path: Path,
+    },
+    GetAllChildrenNumber {
+        path: Path,
+    },
+    AddWatch {
+        path: Path,
+        mode: i32,
+    },
+    CheckWatches {
+        path: Path,
+        kind: i32,
+    },
+    RemoveWatches {
+        path: Path,
+        kind: i32,
+    },
     WhoAmI,
     CloseSession,
-    Reconfig { joining: Option<String>, leaving: Option<String>, members: Option<String>, config: i64 },
+    Reconfig {
+        joining: Option<String>,
+        leaving: Option<String>,
+        members: Option<String>,
+        config: i64,
+    },
     /// An opcode that is none, with some body.
-    Unknown { opcode: i32, body: Vec<u8> },
+    Unknown {
+        opcode: i32,
+        body: Vec<u8>,
+    },
 }
 
 /// How the body is spoilt on its way.
@@ -146,6 +219,29 @@ impl Op {
             Self::WhoAmI => opcode::WHO_AM_I,
             Self::CloseSession => opcode::CLOSE_SESSION,
             Self::Reconfig { .. } => opcode::RECONFIG,
+        }
+    }
+
+    /// Its path, if it has one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Create { path, .. }
+            | Self::CreateTtl { path, .. }
+            | Self::Delete { path, .. }
+            | Self::Exists { path, .. }
+            | Self::GetData { path, .. }
+            | Self::SetData { path, .. }
+            | Self::GetAcl { path }
+            | Self::SetAcl { path, .. }
+            | Self::GetChildren { path, .. }
+            | Self::Sync { path }
+            | Self::Check { path, .. }
+            | Self::GetEphemerals { path }
+            | Self::GetAllChildrenNumber { path }
+            | Self::AddWatch { path, .. }
+            | Self::CheckWatches { path, .. }
+            | Self::RemoveWatches { path, .. } => Some(path),
+            _ => None,
         }
     }
 

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::report::{Divergence, run};
+use super::report::{Divergence, replay};
 use super::step::{Plan, Step};
 use crate::server::Kind;
 
@@ -65,5 +65,5 @@ fn diverges(plan: &Plan, steps: Vec<Step>, kinds: [&Kind; 2]) -> Option<Box<Dive
     if steps.is_empty() {
         return None;
     }
-    run(&Plan { steps, ..plan.clone() }, kinds).err()
+    replay(&Plan { steps, ..plan.clone() }, kinds).err()
 }
