@@ -9,7 +9,7 @@ use super::limits::{ConnectionThrottle, Containers, LargeRequests, RequestThrott
 use super::members::{self, Member};
 use super::origin::Remark;
 use super::settings::Settings;
-use super::storage::{LogStrategy, Retention, Storage};
+use super::storage::{LogStrategy, Purge, Retention, Storage};
 use super::{Config, Ensemble, Local};
 
 mod auth;
@@ -331,7 +331,11 @@ fn storage(settings: &mut Settings) -> Storage {
         segment_size_kib: segment_size_kib(settings),
         retention: Retention {
             snapshots: settings.u32("autopurge.snapRetainCount"),
-            interval_h: settings.u32_over_zero("autopurge.purgeInterval"),
+            purge: match settings.u32_over_zero("autopurge.purgeInterval") {
+                None => Purge::Never,
+                Some(hours) if settings.is_set("autopurge.purgeInterval") => Purge::Hours(hours),
+                Some(_) => Purge::EverySnapshot,
+            },
         },
     }
 }

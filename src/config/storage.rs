@@ -45,6 +45,17 @@ pub struct Retention {
     /// `autopurge.snapRetainCount`: newest snapshots kept, with the log from the oldest of them on. Default 3, which is
     /// also the minimum: one may be unreadable and one may be being written.
     pub snapshots: u32,
-    /// `autopurge.purgeInterval`: h between two purges, the first at start. Default 1; `None` (0): never.
-    pub interval_h: Option<u32>,
+    /// `autopurge.purgeInterval`: when the rest goes.
+    pub purge: Purge,
+}
+
+/// When purging happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purge {
+    /// 0: never.
+    Never,
+    /// Behind every snapshot: the default, because a fast server fills a disk within an hour.
+    EverySnapshot,
+    /// Behind a snapshot, at most so often, h; and at start.
+    Hours(u32),
 }

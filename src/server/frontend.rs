@@ -11,6 +11,7 @@ mod dispatch;
 mod handshake;
 pub mod listing;
 mod reads;
+pub mod throttle;
 mod watching;
 pub mod words;
 mod writes;
@@ -19,7 +20,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ids::{SessionId, Zxid};
 use net::buffer::ReceiveBuffer;
@@ -88,6 +89,10 @@ pub struct Frontend {
     held_back: Vec<ConnId>,
     /// Connections whose first entry is a listing under way.
     listings: Vec<ConnId>,
+    /// What handshakes cost.
+    handshakes: throttle::HandshakeBucket,
+    /// Bytes of large requests in the queues.
+    large_bytes: usize,
     /// Rung when `listings` gets its first entry.
     pub listing_work: Rc<Notify>,
     /// What it counts and times.
@@ -106,6 +111,8 @@ impl Frontend {
         replica: Rc<RefCell<Replica>>,
     ) -> Frontend {
         let watches = Watches::new(settings.hash_seed);
+        let handshakes =
+            throttle::HandshakeBucket::new(settings.config.local.connection_throttle.clone(), settings.started);
         Frontend {
             core,
             settings,
@@ -122,6 +129,8 @@ impl Frontend {
             in_process: 0,
             held_back: Vec::new(),
             listings: Vec::new(),
+            handshakes,
+            large_bytes: 0,
             listing_work: Rc::new(Notify::default()),
             metrics: Metrics::new(),
             trace_mask: words::TRACE_MASK_DEFAULT,
@@ -165,6 +174,7 @@ impl Frontend {
         self.free.push(id.slot);
         self.connections -= 1;
         self.in_process -= conn.outstanding;
+        self.large_bytes -= conn.queue.iter().map(|entry| entry.large_bytes as usize).sum::<usize>();
         if let Some(connection::Wait::Listing(listing)) = conn.queue.front().map(|entry| &entry.wait) {
             self.tree.borrow_mut().listing_cancel(listing.id());
         }
@@ -206,7 +216,12 @@ impl Frontend {
             }
             let frame = match inbox.next_frame(self.settings.frame_len_max_bytes) {
                 Ok(Some(frame)) => frame,
-                Ok(None) => return Next::Receive,
+                Ok(None) => {
+                    if let Some(conn) = self.conn(id) {
+                        conn.held_since = None;
+                    }
+                    return Next::Receive;
+                }
                 Err(error) => {
                     let peer = self.conn(id).map(|conn| conn.link.peer_addr());
                     tracing::warn!(?peer, %error, "closing a connection that sent an impossible length (jute.maxbuffer bounds it)");
@@ -223,6 +238,7 @@ impl Frontend {
     /// `None` when the next frame of the connection may be handled.
     fn reason_not_to_read(&mut self, id: ConnId) -> Option<Next> {
         let (in_process, limit) = (self.in_process, self.settings.global_outstanding_limit);
+        let is_pipeline_full = self.is_pipeline_full();
         let log_is_behind = self.replica.borrow().log_is_behind();
         let Some(conn) = self.conn(id) else { return Some(Next::Close) };
         match conn.phase {
@@ -233,7 +249,8 @@ impl Frontend {
         if conn.queue.len() >= QUEUE_MAX || conn.link.pending_bytes() > OUTBOX_HIGH_BYTES {
             return Some(Next::Wait);
         }
-        if (in_process > limit && conn.outstanding > 0) || log_is_behind {
+        if (in_process > limit && conn.outstanding > 0) || is_pipeline_full || log_is_behind {
+            conn.held_since.get_or_insert_with(Instant::now);
             self.held_back.push(id);
             self.metrics.count(Counter::ThrottleWait, 1);
             return Some(Next::Wait);
@@ -242,7 +259,7 @@ impl Frontend {
     }
 
     fn release_held_back(&mut self) {
-        if self.in_process <= self.settings.global_outstanding_limit {
+        if self.in_process <= self.settings.global_outstanding_limit && !self.is_pipeline_full() {
             for id in std::mem::take(&mut self.held_back) {
                 if let Some(conn) = self.conn(id) {
                     conn.resume.ring();
@@ -256,7 +273,7 @@ impl Frontend {
         if self.dirty.is_empty() {
             return;
         }
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         let mut dirty = std::mem::take(&mut self.dirty);
         for id in dirty.drain(..) {
             self.flush(id);

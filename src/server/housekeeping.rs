@@ -18,6 +18,7 @@ use super::replica::{Now, Replica};
 use super::settings::ServeSettings;
 use super::snapshots;
 use super::storage::ServerLog;
+use crate::config::Purge;
 
 /// Pause after a snapshot that failed: the disk may be full, and trying again at once would not empty it.
 const SNAPSHOT_RETRY: Duration = Duration::from_secs(30);
@@ -90,18 +91,17 @@ impl Housekeeping {
         let storage = &self.settings.config.local.storage;
         self.purge().await;
         let mut purged = Instant::now();
-        self.replica.borrow_mut().count_towards_snapshot(self.recovered_records);
+        self.replica.borrow_mut().count_towards_snapshot(self.recovered_records, 0);
         loop {
-            let half = u64::from(storage.snap_count) / 2;
-            let txns = half + getrandom::u64().unwrap_or(0) % half.max(1);
-            self.replica.borrow_mut().set_snapshot_at(txns.max(1));
+            let bytes = storage.snap_size_limit_kib.map_or(u64::MAX, |kib| draw(kib.saturating_mul(1024)));
+            self.replica.borrow_mut().set_snapshot_at(draw(storage.snap_count.into()), bytes);
             let due = Rc::clone(&self.replica.borrow().snapshot_due);
             due.wait().await;
             while !self.take_snapshot().await {
                 sleep(SNAPSHOT_RETRY).await;
             }
-            let interval = Duration::from_secs(3600 * u64::from(storage.retention.interval_h.unwrap_or(0)));
-            if purged.elapsed() >= interval {
+            let hours = if let Purge::Hours(hours) = storage.retention.purge { hours } else { 0 };
+            if purged.elapsed() >= Duration::from_secs(3600 * u64::from(hours)) {
                 self.purge().await;
                 purged = Instant::now();
             }
@@ -134,7 +134,7 @@ impl Housekeeping {
     #[expect(clippy::await_holding_refcell_ref, reason = "only the task that takes snapshots touches them")]
     async fn purge(&self) {
         let retention = &self.settings.config.local.storage.retention;
-        if retention.interval_h.is_none() {
+        if retention.purge == Purge::Never {
             return;
         }
         let oldest = match self.snapshots.borrow_mut().purge(retention.snapshots as usize).await {
@@ -151,4 +151,10 @@ impl Housekeeping {
             Err(error) => tracing::warn!("purging the log: {error}"),
         }
     }
+}
+
+/// A number between half of `most` and `most`, so that the members of an ensemble do not write snapshots at once.
+fn draw(most: u64) -> u64 {
+    let half = (most / 2).max(1);
+    half + getrandom::u64().unwrap_or(0) % half
 }

@@ -102,6 +102,9 @@ pub struct Write<'a> {
     pub identities: &'a [Identity],
 }
 
+/// No snapshot is due, whatever comes.
+const NOT_DUE: (u64, u64) = (u64::MAX, u64::MAX);
+
 /// The order of writes, and the sessions.
 pub struct Replica {
     tree: Rc<RefCell<Tree>>,
@@ -118,9 +121,9 @@ pub struct Replica {
     pub log_work: Rc<Notify>,
     next_session: i64,
     accepting: bool,
-    /// Transactions since the last snapshot was begun, and the number at which the next one is due.
-    since_snapshot: u64,
-    snapshot_at: u64,
+    /// Transactions and bytes of log since the last snapshot was begun, and the numbers at which the next one is due.
+    since_snapshot: (u64, u64),
+    snapshot_at: (u64, u64),
     /// Rung when a snapshot is due.
     pub snapshot_due: Rc<Notify>,
 }
@@ -152,8 +155,8 @@ impl Replica {
             log_work: Rc::new(Notify::default()),
             next_session: first_session.to_i64(),
             accepting: true,
-            since_snapshot: 0,
-            snapshot_at: u64::MAX,
+            since_snapshot: (0, 0),
+            snapshot_at: NOT_DUE,
             snapshot_due: Rc::new(Notify::default()),
         }
     }
@@ -305,23 +308,24 @@ impl Replica {
         self.log.is_behind()
     }
 
-    /// Sets when the next snapshot is due: transactions since the last one was begun.
-    pub fn set_snapshot_at(&mut self, txns: u64) {
-        self.snapshot_at = txns;
-        self.count_towards_snapshot(0);
+    /// Sets when the next snapshot is due: transactions or bytes of log since the last one was begun.
+    pub fn set_snapshot_at(&mut self, txns: u64, bytes: u64) {
+        self.snapshot_at = (txns, bytes);
+        self.count_towards_snapshot(0, 0);
     }
 
     /// A snapshot begins: counting starts again.
     pub fn snapshot_begins(&mut self) {
-        self.since_snapshot = 0;
-        self.snapshot_at = u64::MAX;
+        self.since_snapshot = (0, 0);
+        self.snapshot_at = NOT_DUE;
     }
 
-    /// More transactions for the next snapshot.
-    pub fn count_towards_snapshot(&mut self, txns: u64) {
-        self.since_snapshot += txns;
-        if self.since_snapshot >= self.snapshot_at {
-            self.snapshot_at = u64::MAX;
+    /// More transactions and bytes of log for the next snapshot.
+    pub fn count_towards_snapshot(&mut self, txns: u64, bytes: u64) {
+        self.since_snapshot.0 += txns;
+        self.since_snapshot.1 += bytes;
+        if self.since_snapshot.0 >= self.snapshot_at.0 || self.since_snapshot.1 >= self.snapshot_at.1 {
+            self.snapshot_at = NOT_DUE;
             self.snapshot_due.ring();
         }
     }
@@ -362,9 +366,9 @@ impl Replica {
             settings: &self.settings,
         };
         let mut txn = self.prep.prepare(&self.tree.borrow(), &context, request);
-        self.log.append(&mut txn);
+        let entry_len = self.log.append(&mut txn);
         self.prepared = zxid;
-        self.count_towards_snapshot(1);
+        self.count_towards_snapshot(1, entry_len as u64);
         self.outstanding.push_back(Committed { txn, origin, prepared_at: now.instant });
         self.log_work.ring();
     }

@@ -37,9 +37,6 @@ use super::snapshots;
 use super::storage::ServerLog;
 use crate::config::{Config, LogStrategy};
 
-/// How long a stopping server waits for what is in flight. More than the slowest sync that is still a sync.
-const DRAIN_MAX: Duration = Duration::from_secs(10);
-
 /// Memory for direct I/O, registered with the ring. glommio's default of 10 MiB is above the usual limit of locked
 /// memory (8 MiB), and a log batch needs little.
 const IO_MEMORY_BYTES: usize = 4 << 20;
@@ -311,6 +308,7 @@ struct Server {
     replica: Rc<RefCell<Replica>>,
     log: Rc<ServerLog>,
     stop: Stop,
+    drain_max: Duration,
     accepting: glommio::task::JoinHandle<io::Result<()>>,
 }
 
@@ -368,7 +366,8 @@ impl Server {
             .detach();
         let accepting =
             glommio::spawn_local(connections::accept(Rc::clone(&frontend), listener, pool, handshaking)).detach();
-        Ok(Server { frontend, replica, log, stop, accepting })
+        let drain_max = Duration::from_millis(config.local.request_throttle.shutdown_timeout_ms.into());
+        Ok(Server { frontend, replica, log, stop, drain_max, accepting })
     }
 
     /// Stops accepting, lets what is in flight become durable and answered, closes every connection.
@@ -381,7 +380,7 @@ impl Server {
         let in_flight = self.replica.borrow().outstanding();
         tracing::info!(signal, in_flight, "stopping: nothing new is taken");
         self.replica.borrow_mut().stop_accepting();
-        let deadline = Instant::now() + DRAIN_MAX;
+        let deadline = Instant::now() + self.drain_max;
         while self.replica.borrow().outstanding() > 0 && Instant::now() < deadline {
             if let Some(Reason::Fatal(reason)) = self.stop.reason() {
                 return Err(RunError::Fatal(reason));

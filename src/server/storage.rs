@@ -27,11 +27,11 @@ impl ServerLog {
         ServerLog { log, scratch: RefCell::new(Vec::new()) }
     }
 
-    /// Takes a transaction, in memory. The caller has seen that there is room.
+    /// Takes a transaction, in memory, and says how long its entry is. The caller has seen that there is room.
     ///
     /// A closeSession that lists more ephemerals than a record holds is written without the list, as ZooKeeper did before
     /// 3.6: applying it removes whatever the session owns then, which is the same.
-    pub fn append(&self, txn: &mut Txn) {
+    pub fn append(&self, txn: &mut Txn) -> usize {
         let scratch = &mut *self.scratch.borrow_mut();
         scratch.clear();
         codec::txn::encode(txn, scratch);
@@ -45,6 +45,7 @@ impl ServerLog {
         if let Err(error) = taken {
             panic!("the log had room before the transaction was prepared, and now: {error}");
         }
+        scratch.len()
     }
 
     /// Makes everything that waits durable. See [`Log::sync`].

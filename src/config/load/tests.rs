@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::Purge;
 use crate::config::keys::{Key, Kind, Scope, State};
 use crate::config::{DigestAlgorithm, LogStrategy, Whitelist};
 
@@ -88,9 +89,9 @@ fn a_silent_file_has_zookeepers_defaults() {
 #[test]
 fn purging_is_on_unless_it_is_switched_off() {
     let retention = config("", &[]).local.storage.retention;
-    assert_eq!((retention.snapshots, retention.interval_h), (3, Some(1)));
+    assert_eq!((retention.snapshots, retention.purge), (3, Purge::EverySnapshot));
     let retention = config("autopurge.purgeInterval=0\nautopurge.snapRetainCount=7", &[]).local.storage.retention;
-    assert_eq!((retention.snapshots, retention.interval_h), (7, None));
+    assert_eq!((retention.snapshots, retention.purge), (7, Purge::Never));
 }
 
 #[test]

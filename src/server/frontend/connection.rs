@@ -45,6 +45,8 @@ pub struct Entry {
     pub op: Option<OpCode>,
     /// When it arrived.
     pub received: Instant,
+    /// Its size, if it counts as a large request.
+    pub large_bytes: u32,
     /// What it waits for.
     pub wait: Wait,
 }
@@ -146,6 +148,8 @@ pub struct Conn {
     pub notified_bytes: usize,
     /// The session is known to be alive until the clock leaves this tick; spares a look-up per frame.
     pub touched_tick: i64,
+    /// Since when it is not read although it has sent something.
+    pub held_since: Option<Instant>,
     /// For `cons`.
     pub stats: ConnStats,
 }
@@ -167,6 +171,7 @@ impl Conn {
             held: Vec::new(),
             notified_bytes: 0,
             touched_tick: i64::MIN,
+            held_since: None,
             stats: ConnStats::new(wall),
         }
     }

@@ -37,7 +37,10 @@ impl Frontend {
         let body = &frame[HEADER_LEN..];
         let op = OpCode::from_wire(header.op).filter(|op| op.is_client_request());
         let xid = if op == Some(OpCode::Ping) { xid::PING } else { header.xid };
-        let question = Question { conn: id, xid, op, received: now.instant };
+        let question = Question { conn: id, xid, op, received: self.waiting_since(id, now) };
+        if self.refuse_large(frame.len()) {
+            return Some(Next::Close);
+        }
         match op {
             Some(OpCode::Auth) => self.auth(question, body, now),
             Some(OpCode::Sasl) => self.sasl(question),
@@ -46,6 +49,11 @@ impl Frontend {
                 Some(Next::Finish)
             }
             _ if !self.touch(id, now) => None,
+            _ if question.received != now.instant
+                && let Some(next) = self.throttle_request(question, now) =>
+            {
+                next
+            }
             Some(OpCode::CloseSession) => self.close_session(question, now),
             Some(op) if op.is_write() => self.submit(question, op, body, now),
             Some(_) => self.read_in_turn(question, body, now),
@@ -125,13 +133,23 @@ impl Frontend {
         self.mark_dirty(question.conn);
     }
 
-    fn enqueue(&mut self, question: Question, wait: Wait) {
+    pub(super) fn enqueue(&mut self, question: Question, wait: Wait) {
+        self.enqueue_sized(question, wait, 0);
+    }
+
+    fn enqueue_sized(&mut self, question: Question, wait: Wait, frame_len: usize) {
+        let large_bytes = self.large_part(frame_len);
         let Some(conn) = self.conn(question.conn) else { return };
-        conn.enqueue(Entry { xid: question.xid, op: question.op, received: question.received, wait });
+        conn.enqueue(Entry { xid: question.xid, op: question.op, received: question.received, large_bytes, wait });
+        self.large_bytes += large_bytes as usize;
         self.in_process += usize::from(question.xid > 0);
     }
 
     fn submit(&mut self, question: Question, op: OpCode, body: &[u8], now: Now) -> Option<Next> {
+        if let Some(code) = self.eager_refusal(question, op, body, now) {
+            self.refuse(question, 0, code, now);
+            return None;
+        }
         self.metrics.count(Counter::PrepQueued, 1);
         let conn = self.conn(question.conn)?;
         let (session, identities) = (conn.session, Arc::clone(&conn.identities));
@@ -145,7 +163,7 @@ impl Frontend {
         };
         let submitted = self.replica.borrow_mut().submit(&write, now);
         match submitted {
-            Submitted::Queued => self.enqueue(question, Wait::Commit),
+            Submitted::Queued => self.enqueue_sized(question, Wait::Commit, body.len()),
             Submitted::Refused(code) => {
                 if code == Code::SystemError {
                     self.metrics.count(Counter::WritesRefusedNoSpace, 1);
@@ -231,6 +249,7 @@ impl Frontend {
         let entry = conn.dequeue()?;
         conn.resume.ring();
         self.in_process -= usize::from(entry.xid > 0);
+        self.large_bytes -= entry.large_bytes as usize;
         Some((Question { conn: id, xid: entry.xid, op: entry.op, received: entry.received }, entry.wait))
     }
 }

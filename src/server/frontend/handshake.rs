@@ -25,6 +25,9 @@ impl Frontend {
             return Some(Next::Close);
         };
         self.metrics.count(Counter::ConnectionRequest, 1);
+        if self.throttle_handshake(request.session_id != 0, now) {
+            return Some(Next::Close);
+        }
         let applied = self.tree.borrow().last_zxid();
         if request.last_zxid_seen > applied.to_wire() {
             let seen = Zxid::from_wire(request.last_zxid_seen);
@@ -53,7 +56,13 @@ impl Frontend {
         let conn = self.conn(id)?;
         conn.phase = Phase::Establishing;
         conn.session = session;
-        conn.enqueue(Entry { xid: 0, op: Some(OpCode::CreateSession), received: now.instant, wait: Wait::Commit });
+        conn.enqueue(Entry {
+            xid: 0,
+            op: Some(OpCode::CreateSession),
+            received: now.instant,
+            large_bytes: 0,
+            wait: Wait::Commit,
+        });
         Some(Next::Wait)
     }
 

@@ -60,7 +60,13 @@ impl Frontend {
         let stat = (op == OpCode::GetChildren2).then_some(stat);
         let wait = Wait::Listing(Box::new(PendingListing { id, encoded, stat, zxid }));
         let Some(conn) = self.conn(question.conn) else { return false };
-        conn.queue.push_front(Entry { xid: question.xid, op: question.op, received: question.received, wait });
+        conn.queue.push_front(Entry {
+            xid: question.xid,
+            op: question.op,
+            received: question.received,
+            large_bytes: 0,
+            wait,
+        });
         conn.outstanding += usize::from(question.xid > 0);
         self.in_process += usize::from(question.xid > 0);
         if request.watch {

@@ -12,7 +12,7 @@ use super::super::admin::Word;
 use super::super::admin::dates::java_date;
 use super::super::admin::host;
 use super::super::admin::report::{self, Bucket, ConnFacts, SessionFacts, Summary, VERSION_TEXT};
-use super::super::metrics::line;
+use super::super::metrics::{decimal_text, line};
 use super::super::replica::{ConnId, Now};
 use super::connection::{Conn, Phase};
 use super::{Frontend, Next};
@@ -216,7 +216,7 @@ impl Frontend {
         let requests = &self.metrics.requests;
         let size =
             |pick: fn((u32, u32, u32)) -> u32| self.metrics.response_size.map_or(-1, |sizes| i64::from(pick(sizes)));
-        let gauges: [(&str, i64); 22] = [
+        let gauges: [(&str, i64); 21] = [
             ("min_latency", requests.min_ms as i64),
             ("max_latency", requests.max_ms as i64),
             ("packets_received", self.metrics.packets_received as i64),
@@ -238,12 +238,12 @@ impl Frontend {
             ("auth_failed_count", 0),
             ("log_has_room", i64::from(replica.has_room())),
             ("outstanding_txns", replica.outstanding() as i64),
-            ("connection_drop_probability", 0),
         ];
         line(&mut out, "", "avg_latency", requests.average_text());
         for (name, value) in gauges {
             line(&mut out, "", name, value);
         }
+        line(&mut out, "", "connection_drop_probability", decimal_text(self.handshakes.drop_probability()));
         write_quotas(&mut out, &tree);
         self.metrics.write_mntr(&mut out);
         out
