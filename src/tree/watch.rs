@@ -291,7 +291,7 @@ impl Watches {
             self.registrations[at].modes |= mode;
             return;
         }
-        if list != List::Child && !self.is_data_pair(watcher, path) {
+        if !self.counts_elsewhere(watcher, path, list) {
             self.count_data_pair(watcher, path);
         }
         let slot = watcher.0 as usize;
@@ -353,7 +353,7 @@ impl Watches {
         }
         self.by_key.remove(key_hash(watcher, path, list), at);
         self.counts[list as usize] -= 1;
-        if list != List::Child && !self.is_data_pair(WatcherId(watcher), path) {
+        if !self.counts_elsewhere(WatcherId(watcher), path, list) {
             self.discount_data_pair(watcher, path);
         }
         if self.paths[path].heads == [NONE; LISTS] {
@@ -362,9 +362,15 @@ impl Watches {
         }
     }
 
-    /// Whether the watcher is in the path's data table, by either list.
-    fn is_data_pair(&self, watcher: WatcherId, path: u32) -> bool {
-        self.find(watcher, path, List::Data).is_some() || self.find(watcher, path, List::Recursive).is_some()
+    /// Whether a registration in `list` makes no difference to the data table's pairs of watcher and path: the child table
+    /// has its own count, and the data table may have the pair by its other list.
+    fn counts_elsewhere(&self, watcher: WatcherId, path: u32, list: List) -> bool {
+        let other = match list {
+            List::Child => return true,
+            List::Data => List::Recursive,
+            List::Recursive => List::Data,
+        };
+        self.counts[other as usize] > 0 && self.find(watcher, path, other).is_some()
     }
 
     fn count_data_pair(&mut self, watcher: WatcherId, path: u32) {
