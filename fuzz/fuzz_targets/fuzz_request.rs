@@ -1,0 +1,8 @@
+//! The record of any client request; the first byte picks the opcode.
+
+#![no_main]
+
+use fuzz_support::budget;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| budget::run(budget::WIRE, bytes, net::record::fuzz_request));
