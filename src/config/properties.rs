@@ -93,11 +93,16 @@ impl<'a> Iterator for NaturalLines<'a> {
 /// What looks like a comment there is none. A backslash at the end of the file counts for nothing.
 fn join_continuations<'a>(start: &'a str, lines: &mut NaturalLines<'a>) -> Cow<'a, str> {
     let mut logical = Cow::Borrowed(start);
-    while logical.bytes().rev().take_while(|&byte| byte == b'\\').count() % 2 == 1 {
+    let mut piece = start;
+    // Only the newest piece is counted: what is left before it ends in an even number of backslashes, if in any.
+    while piece.bytes().rev().take_while(|&byte| byte == b'\\').count() % 2 == 1 {
         let joined = logical.to_mut();
         joined.pop();
         match lines.next() {
-            Some((_, next)) => joined.push_str(next.trim_start_matches(is_space)),
+            Some((_, next)) => {
+                piece = next.trim_start_matches(is_space);
+                joined.push_str(piece);
+            }
             None => break,
         }
     }
@@ -208,6 +213,16 @@ mod tests {
         assert_eq!(pairs("a=b\\\\\nc=d"), [owned("a", "b\\"), owned("c", "d")]);
         assert_eq!(pair("a=b\\"), owned("a", "b"));
         assert_eq!(pairs("a=b\\\n\nc=d"), [owned("a", "b"), owned("c", "d")], "an empty line ends a continuation");
+    }
+
+    /// Every continuation counted all backslashes before it again, so a file within the limit took minutes.
+    #[test]
+    fn continued_backslashes_take_time_in_proportion() {
+        let count = 250_000;
+        let text = format!("a={}\n{}b", "\\".repeat(2 * count + 1), "\\\n".repeat(count));
+        let (key, value) = pair(&text);
+        assert_eq!((key.as_str(), value.len()), ("a", count + 1));
+        assert!(value.ends_with("\\b"));
     }
 
     #[test]
