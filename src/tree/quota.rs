@@ -6,6 +6,7 @@
 //! Absent     ZooKeeper's crash on text that does not parse: such limits are no limits, such usage is zero.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -30,10 +31,11 @@ const BYTES: &str = "bytes";
 const COUNT_HARD: &str = "countHardLimit";
 const BYTES_HARD: &str = "byteHardLimit";
 
-/// The text of either node: key=value pairs, of which four keys mean something and all are kept.
+/// The text of either node: key=value pairs, of which four keys mean something and all are kept. A map, since a client may
+/// write a text with as many keys as a frame holds, and it is read again at every write that the quota covers.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct QuotaText<'a> {
-    pairs: Vec<(&'a str, i64)>,
+    pairs: BTreeMap<&'a str, i64>,
 }
 
 impl<'a> QuotaText<'a> {
@@ -59,14 +61,11 @@ impl<'a> QuotaText<'a> {
     }
 
     fn value(&self, key: &str) -> i64 {
-        self.pairs.iter().find(|(known, _)| *known == key).map_or(-1, |&(_, value)| value)
+        self.pairs.get(key).copied().unwrap_or(-1)
     }
 
     fn set(&mut self, key: &'a str, value: i64) {
-        match self.pairs.iter_mut().find(|(known, _)| *known == key) {
-            Some(pair) => pair.1 = value,
-            None => self.pairs.push((key, value)),
-        }
+        self.pairs.insert(key, value);
     }
 
     /// Nodes: used or allowed (soft); -1 for no limit.
@@ -92,9 +91,8 @@ impl<'a> QuotaText<'a> {
     /// As Java writes it: count and bytes first, then an odd "=" for old parsers and the other keys in order.
     pub fn to_text(&self) -> String {
         let mut out = format!("count={},bytes={}", self.count(), self.bytes());
-        let mut others: Vec<_> = self.pairs.iter().filter(|(key, _)| *key != COUNT && *key != BYTES).collect();
-        others.sort_unstable();
-        for (at, (key, value)) in others.into_iter().enumerate() {
+        let others = self.pairs.iter().filter(|(key, _)| **key != COUNT && **key != BYTES);
+        for (at, (key, value)) in others.enumerate() {
             let separator = if at == 0 { "=;" } else { ";" };
             write!(out, "{separator}{key}={value}").expect("a String takes everything");
         }
@@ -185,7 +183,7 @@ impl Tree {
         };
         let data = stats.data();
         let usage = data.as_ref().and_then(|data| QuotaText::parse(data.as_slice()));
-        let mut usage = usage.unwrap_or_else(|| QuotaText { pairs: Vec::from([(COUNT, 0), (BYTES, 0)]) });
+        let mut usage = usage.unwrap_or_else(|| QuotaText { pairs: BTreeMap::from([(COUNT, 0), (BYTES, 0)]) });
         usage.set(COUNT, usage.count().wrapping_add(count));
         usage.set(BYTES, usage.bytes().wrapping_add(bytes));
         let text = usage.to_text();
@@ -206,7 +204,7 @@ impl Tree {
                 child = self.slab[child].next;
             }
         }
-        let text = QuotaText { pairs: Vec::from([(COUNT, count), (BYTES, bytes)]) }.to_text();
+        let text = QuotaText { pairs: BTreeMap::from([(COUNT, count), (BYTES, bytes)]) }.to_text();
         self.quota_write(&format!("{ROOT}{covered}/{STATS}"), &text);
     }
 
@@ -254,7 +252,7 @@ impl Tree {
         };
         let (limits, stats) = (limits.data(), stats.data());
         let limits = limits.as_ref().and_then(|data| QuotaText::parse(data.as_slice())).unwrap_or_default();
-        let zero = || QuotaText { pairs: Vec::from([(COUNT, 0), (BYTES, 0)]) };
+        let zero = || QuotaText { pairs: BTreeMap::from([(COUNT, 0), (BYTES, 0)]) };
         let usage = stats.as_ref().and_then(|data| QuotaText::parse(data.as_slice())).unwrap_or_else(zero);
         let exceeds =
             |used: i64, added: i64, limit: i64| added != 0 && limit > -1 && used.saturating_add(added) > limit;
@@ -291,6 +289,16 @@ mod tests {
         for input in [&b"count=1,bytes=2"[..], b"", b"=", b"==;=,", b"\xf0\x9f", b"a=1;a=2;count=9223372036854775807"] {
             fuzz_quota_text(input);
         }
+    }
+
+    /// Every key was looked for among all before it, so one text of a frame's length stopped the server for many seconds.
+    #[test]
+    fn many_keys_take_time_in_proportion() {
+        let text: String = (0..120_000).map(|key| format!("{key:x}=1,")).collect();
+        assert!(text.len() < 0xf_ffff, "a frame holds it");
+        let parsed = QuotaText::parse(text.as_bytes()).unwrap();
+        assert_eq!((parsed.pairs.len(), parsed.count()), (120_000, -1));
+        fuzz_quota_text(text.as_bytes());
     }
 
     #[test]
