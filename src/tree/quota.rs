@@ -291,7 +291,8 @@ mod tests {
         }
     }
 
-    /// Every key was looked for among all before it, so one text of a frame's length stopped the server for many seconds.
+    /// Every key was looked for among all before it, so one text of a frame's length stopped the server for many
+    /// seconds.
     #[test]
     fn many_keys_take_time_in_proportion() {
         let text: String = (0..120_000).map(|key| format!("{key:x}=1,")).collect();
