@@ -29,6 +29,7 @@ fn main() {
     write("fuzz_txn", &txns());
     write("fuzz_snapshot", &snapshots());
     write("fuzz_zoo_cfg", &zoo_cfgs());
+    write("fuzz_quota_text", &quotas());
     write("fuzz_segment", &[segment()]);
     write("fuzz_record", &[records()]);
     write("fuzz_snapshot_file", &[snapshot_file(b"some state"), snapshot_file(&[])]);
@@ -185,6 +186,13 @@ fn zoo_cfgs() -> Vec<Vec<u8>> {
     let servers = "server.1=zoo1:2888:3888\nserver.2=[::1]:2888:3888:observer;[::]:2181\n\
                    server.3=a:1:2|b:1:2:participant;2181\ngroup.1=1:2\nweight.1=3\n";
     [usual, syntax, servers].map(|text| text.as_bytes().to_vec()).to_vec()
+}
+
+/// As ZooKeeper's tools write them, of one version and another.
+fn quotas() -> Vec<Vec<u8>> {
+    ["count=5,bytes=10", "count=5,bytes=-1=;byteHardLimit=2;countHardLimit=3"]
+        .map(|text| text.as_bytes().to_vec())
+        .to_vec()
 }
 
 /// Names of settings, from the list of the effective ones that the configuration's tests keep.
