@@ -130,6 +130,9 @@ pub const fn block_down(len: u64) -> u64 {
 /// What the disk says.
 pub async fn write_padded<F: DiskFile>(file: &F, bytes: &[u8], offset: u64) -> io::Result<()> {
     let len = block_up(bytes.len() as u64) as usize;
+    if len == 0 {
+        return Ok(());
+    }
     let mut buffer = file.buffer(len);
     buffer.as_mut()[..bytes.len()].copy_from_slice(bytes);
     buffer.as_mut()[bytes.len()..len].fill(0);

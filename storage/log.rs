@@ -8,21 +8,24 @@
 //! Everything is single-threaded and no borrow is held across an await: appends may arrive while a sync is in flight and
 //! go with the next. `prepare.rs` has the other half of this type, which brings segments and takes them away.
 
+mod chunk;
+mod state;
+#[cfg(test)]
+pub(crate) mod tests;
+
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::task::Waker;
 
-use crate::disk::{BLOCK, Disk, DiskFile, Strategy, block_down, block_up, join};
+use crate::disk::{BLOCK, Disk, DiskFile, Strategy, block_up, join};
 use crate::error::{AppendError, OpenError, SyncError, VisitError};
-use crate::record::{self, BATCH_HEADER_LEN, Batch, FLAG_CLOSES, Home, Position};
+use crate::record::{self, Position};
 use crate::recover::{self, Recovered};
-use crate::segment::{self, BATCHES_AT, Cursor, Header, SEGMENT_LEN_MAX, SEGMENT_LEN_MIN};
+use crate::segment::{self, SEGMENT_LEN_MAX, SEGMENT_LEN_MIN};
 
-/// First size of a batch's buffer, in bytes; it doubles when it is too small.
-const BUFFER_LEN: usize = 32 * 1024;
+use state::Take;
+pub(crate) use state::{Active, Prepared, State};
 
 /// How a log is kept.
 #[derive(Clone, Debug)]
@@ -91,136 +94,6 @@ pub struct Log<D: Disk> {
     /// Whether a sync, or the making of a segment, is in flight. Of each there is one at a time.
     syncing: Cell<bool>,
     pub(crate) preparing: Cell<bool>,
-}
-
-/// What changes.
-pub(crate) struct State<F: DiskFile> {
-    pub active: Active<F>,
-    /// The segment after the active one, prepared.
-    pub next: Option<Prepared<F>>,
-    /// Chunks of segments that are full, oldest first. They go before the open one.
-    sealed: VecDeque<Chunk<F>>,
-    open: Option<Chunk<F>>,
-    pending_len: usize,
-    pub durable: Position,
-    pub durable_seq: u64,
-    /// Whether the last batch holds records that no later batch proves durable.
-    unproven: bool,
-    failed: Option<SyncError>,
-    /// Every segment with records, oldest first, the active one last: index and the seq before it.
-    pub segments: VecDeque<(u64, u64)>,
-    /// Segments that were purged and may be used again.
-    pub spares: Vec<u64>,
-    /// Who waits for `next` to be taken.
-    pub next_waiter: Option<Waker>,
-}
-
-/// The segment that is appended to.
-pub(crate) struct Active<F: DiskFile> {
-    pub file: Rc<F>,
-    pub home: Home,
-    pub segment_len: u64,
-    /// Behind the last record that was appended, durable or not.
-    pub cursor: Cursor,
-    /// No batch may follow here.
-    pub closed: bool,
-    /// The bytes from the start of the block that holds `cursor.offset` up to it, if no chunk is open.
-    pub tail: Vec<u8>,
-}
-
-/// A segment that is ready to be appended to.
-pub(crate) struct Prepared<F: DiskFile> {
-    pub index: u64,
-    pub file: Rc<F>,
-}
-
-/// One batch on its way to one segment, in the buffer it is written from.
-struct Chunk<F: DiskFile> {
-    file: Rc<F>,
-    home: Home,
-    buffer: F::Buffer,
-    /// Where the buffer's first byte belongs in the file; a multiple of [`BLOCK`].
-    file_offset: u64,
-    /// Where the batch's header is in the buffer. Before it stands what shares its first block.
-    batch_at: usize,
-    used: usize,
-    count: u32,
-    flags: u32,
-    chain_before: u32,
-    chain: u32,
-    last_seq: u64,
-}
-
-impl<F: DiskFile> Chunk<F> {
-    /// A batch with no records yet, behind what the active segment has. A new segment's first one carries its header.
-    fn open(active: &Active<F>, header: Option<Header>, room_len: usize) -> Chunk<F> {
-        let before = header.map_or(active.tail.len(), |_| BATCHES_AT as usize);
-        let file_offset = if header.is_some() { 0 } else { block_down(active.cursor.offset) };
-        let needed = before + BATCH_HEADER_LEN + room_len;
-        let mut buffer = active.file.buffer(needed.max(BUFFER_LEN).next_multiple_of(BLOCK));
-        match header {
-            Some(header) => header.encode(buffer.as_mut()),
-            None => buffer.as_mut()[..before].copy_from_slice(&active.tail),
-        }
-        Chunk {
-            file: Rc::clone(&active.file),
-            home: active.home,
-            buffer,
-            file_offset,
-            batch_at: before,
-            used: before + BATCH_HEADER_LEN,
-            count: 0,
-            flags: 0,
-            chain_before: active.cursor.chain,
-            chain: active.cursor.chain,
-            last_seq: active.cursor.last_seq,
-        }
-    }
-
-    /// Room for `len` more bytes, by doubling.
-    fn reserve(&mut self, len: usize) {
-        let needed = self.used + len;
-        let capacity = self.buffer.as_ref().len();
-        if needed <= capacity {
-            return;
-        }
-        let mut larger = self.file.buffer(needed.max(2 * capacity).next_multiple_of(BLOCK));
-        larger.as_mut()[..self.used].copy_from_slice(&self.buffer.as_ref()[..self.used]);
-        self.buffer = larger;
-    }
-
-    /// Adds a record.
-    fn push(&mut self, seq: u64, parts: &[&[u8]], len: usize) {
-        self.reserve(len);
-        let room = &mut self.buffer.as_mut()[self.used..self.used + len];
-        self.chain = record::encode_record(self.chain, seq, parts, room);
-        self.used += len;
-        self.count += 1;
-        self.last_seq = seq;
-    }
-
-    fn end(&self) -> u64 {
-        self.file_offset + self.used as u64
-    }
-
-    /// Completes the header and pads the last block; returns the bytes to write, in whole blocks.
-    fn seal(&mut self, durable: Position) -> usize {
-        let batch = Batch {
-            home: self.home,
-            durable,
-            len: u32::try_from(self.used - self.batch_at - BATCH_HEADER_LEN).expect("a segment is at most 1 GiB"),
-            count: self.count,
-            flags: self.flags,
-            chain: self.chain_before,
-            end_chain: self.chain,
-        };
-        let (used, at) = (self.used, self.batch_at);
-        let len = block_up(used as u64) as usize;
-        let bytes = self.buffer.as_mut();
-        batch.encode(self.file_offset + at as u64, &mut bytes[at..]);
-        bytes[used..len].fill(0);
-        len
-    }
 }
 
 impl<D: Disk> Log<D> {
@@ -299,12 +172,12 @@ impl<D: Disk> Log<D> {
     pub async fn sync(&self) -> Result<u64, SyncError> {
         assert!(!self.syncing.replace(true), "one sync at a time");
         let guard = SyncGuard { log: self };
-        let sealed = self.state.borrow().sealed.len();
+        let sealed = self.state.borrow().sealed_count();
         for _ in 0..sealed {
             self.write_chunk(Take::Sealed).await?;
         }
         // If the open chunk was sealed meanwhile, it is the next sealed one; a new open one isn't ours to write first.
-        let take = if self.state.borrow().sealed.is_empty() { Take::Open } else { Take::Sealed };
+        let take = if self.state.borrow().sealed_count() == 0 { Take::Open } else { Take::Sealed };
         self.write_chunk(take).await?;
         std::mem::forget(guard);
         self.syncing.set(false);
@@ -325,10 +198,8 @@ impl<D: Disk> Log<D> {
     pub async fn mark(&self) -> Result<(), SyncError> {
         {
             let state = &mut *self.state.borrow_mut();
-            if state.failed.is_none() && state.is_idle() && state.unproven && state.fits(0) {
-                let chunk = Chunk::open(&state.active, None, 0);
-                state.active.cursor.offset = chunk.end();
-                state.open = Some(chunk);
+            if state.failed.is_none() {
+                state.begin_mark();
             }
         }
         self.sync().await.map(|_| ())
@@ -418,109 +289,3 @@ impl<D: Disk> Drop for SyncGuard<'_, D> {
         self.log.syncing.set(false);
     }
 }
-
-/// Which chunk to write next.
-#[derive(Clone, Copy)]
-enum Take {
-    Sealed,
-    Open,
-}
-
-impl<F: DiskFile> State<F> {
-    /// A log that is durable up to where `active` stands.
-    pub fn new(active: Active<F>, segments: VecDeque<(u64, u64)>, unproven: bool) -> State<F> {
-        assert_eq!(segments.back().map(|last| last.0), Some(active.home.index), "the active segment is the last one");
-        State {
-            durable: Position { index: active.home.index, offset: active.cursor.offset },
-            durable_seq: active.cursor.last_seq,
-            active,
-            next: None,
-            sealed: VecDeque::new(),
-            open: None,
-            pending_len: 0,
-            unproven,
-            failed: None,
-            segments,
-            spares: Vec::new(),
-            next_waiter: None,
-        }
-    }
-
-    fn is_idle(&self) -> bool {
-        self.open.is_none() && self.sealed.is_empty()
-    }
-
-    /// Whether a record of `len` bytes fits into the active segment, with room left for a batch that closes it.
-    fn fits(&self, len: usize) -> bool {
-        let header_len = if self.open.is_some() { 0 } else { BATCH_HEADER_LEN };
-        let end = self.active.cursor.offset + (header_len + len + BATCH_HEADER_LEN) as u64;
-        !self.active.closed && end <= self.active.segment_len
-    }
-
-    fn push(&mut self, seq: u64, parts: &[&[u8]], len: usize) {
-        let active = &mut self.active;
-        let chunk = self.open.get_or_insert_with(|| Chunk::open(active, None, len));
-        chunk.push(seq, parts, len);
-        active.cursor = Cursor { offset: chunk.end(), chain: chunk.chain, last_seq: seq };
-        self.pending_len += len;
-        assert!(active.cursor.offset + BATCH_HEADER_LEN as u64 <= active.segment_len, "a record beyond its segment");
-    }
-
-    /// Closes the active segment and goes on in the next, if there is one.
-    fn roll(&mut self, segment_len: u64) -> bool {
-        let Some(next) = self.next.take() else { return false };
-        assert_eq!(next.index, self.active.home.index + 1, "segments follow each other");
-        if !self.active.closed {
-            let mut last = self.open.take().unwrap_or_else(|| Chunk::open(&self.active, None, 0));
-            last.flags |= FLAG_CLOSES;
-            self.active.cursor.offset = last.end();
-            self.sealed.push_back(last);
-        }
-        let Cursor { offset: prev_end, chain: link, last_seq: prev_seq } = self.active.cursor;
-        let home = Home { salt: self.active.home.salt, index: next.index };
-        let header = Header { home, segment_len, prev_seq, prev_end, link };
-        self.active = Active {
-            file: next.file,
-            home,
-            segment_len,
-            cursor: Cursor::start(&header),
-            closed: false,
-            tail: Vec::new(),
-        };
-        self.open = Some(Chunk::open(&self.active, Some(header), 0));
-        self.active.cursor.offset += BATCH_HEADER_LEN as u64;
-        self.segments.push_back((next.index, prev_seq));
-        if let Some(waiter) = self.next_waiter.take() {
-            waiter.wake();
-        }
-        true
-    }
-
-    /// Takes a chunk out to be written, complete, with the number of bytes to write.
-    fn take(&mut self, take: Take) -> Option<(Chunk<F>, usize)> {
-        let mut chunk = match take {
-            Take::Sealed => self.sealed.pop_front()?,
-            Take::Open => self.open.take()?,
-        };
-        let len = chunk.seal(self.durable);
-        self.pending_len -= chunk.used - chunk.batch_at - BATCH_HEADER_LEN;
-        if matches!(take, Take::Open) {
-            assert_eq!(chunk.end(), self.active.cursor.offset, "the open chunk ends where the log does");
-            let tail_at = block_down(chunk.used as u64) as usize;
-            self.active.tail.clear();
-            self.active.tail.extend_from_slice(&chunk.buffer.as_ref()[tail_at..chunk.used]);
-        }
-        Some((chunk, len))
-    }
-
-    fn on_durable(&mut self, done: Position, last_seq: u64, has_records: bool) {
-        assert!(done > self.durable, "durable goes forward: {done:?} after {:?}", self.durable);
-        assert!(last_seq >= self.durable_seq && last_seq <= self.active.cursor.last_seq, "durable <= appended");
-        self.durable = done;
-        self.durable_seq = last_seq;
-        self.unproven = has_records;
-    }
-}
-
-#[cfg(test)]
-pub(crate) mod tests;

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::task::Poll;
 
-use crate::disk::{BLOCK, Disk, DiskFile, Open, join, write_zeros};
+use crate::disk::{BLOCK, Disk, DiskFile, Open, Strategy, join, write_padded, write_zeros};
 use crate::error::{PrepareError, PurgeError, is_no_space};
 use crate::log::{Log, LogOptions, Prepared};
 use crate::segment;
@@ -48,13 +48,10 @@ impl<D: Disk> Log<D> {
             (state.active.home.index + 1, state.spares.pop())
         };
         let made = match spare {
-            Some(number) => reuse(&self.disk, &self.options, number).await,
-            None => make(&self.disk, &self.options, index).await,
+            Some(number) => reuse(&self.disk, &self.options, number, index).await,
+            None => make(&self.disk, &self.options, index, &[]).await,
         };
         let file = made.map_err(|step| self.prepare_error(index, step))?;
-        let name = spare.map_or_else(|| segment::new_name(index), segment::spare_name);
-        let from = join(self.dir(), &name);
-        install(&self.disk, self.dir(), &from, index).await.map_err(|step| self.prepare_error(index, step))?;
         let state = &mut *self.state.borrow_mut();
         assert_eq!(state.active.home.index + 1, index, "the log can't roll without a next segment");
         state.next = Some(Prepared { index, file: Rc::new(file) });
@@ -140,38 +137,43 @@ impl<D: Disk> Drop for Preparing<'_, D> {
     }
 }
 
-/// A new segment, under its working name: room first, so that a full disk is found before anything else is done, then zeros.
-pub(crate) async fn make<D: Disk>(disk: &D, options: &LogOptions, number: u64) -> Result<D::File, Step> {
-    let path = join(&options.dir, &segment::new_name(number));
-    let file = disk.open(&path, Open::Fresh, options.strategy).await.map_err(|source| ("make", source))?;
-    match fill(&file, options).await {
-        Ok(()) => Ok(file),
-        Err(step) => {
-            // It would keep the room that others need; if it can't be removed, the next start or try does it.
-            drop(file);
-            let _ = disk.remove(&path).await;
-            Err(step)
-        }
+/// Makes segment `index` and opens it: room first, so that a full disk is found before anything else is done, then zeros,
+/// then `head` (whole blocks) at its start, then its name.
+pub(crate) async fn make<D: Disk>(disk: &D, options: &LogOptions, index: u64, head: &[u8]) -> Result<D::File, Step> {
+    let path = join(&options.dir, &segment::new_name(index));
+    // Not by the log's own strategy: that one may sync each write.
+    let file = disk.open(&path, Open::Fresh, Strategy::Direct).await.map_err(|source| ("make", source))?;
+    let filled = fill(&file, options, head).await;
+    drop(file);
+    if let Err(step) = filled {
+        // It would keep the room that others need; if it can't be removed, the next start or try does it.
+        let _ = disk.remove(&path).await;
+        return Err(step);
     }
+    install(disk, options, &path, index).await
 }
 
-async fn fill<F: DiskFile>(file: &F, options: &LogOptions) -> Result<(), Step> {
+async fn fill<F: DiskFile>(file: &F, options: &LogOptions, head: &[u8]) -> Result<(), Step> {
     file.allocate(options.segment_len).await.map_err(|source| ("allocate", source))?;
-    write_zeros(file, 0, options.segment_len).await.map_err(|source| ("fill", source))?;
+    write_padded(file, head, 0).await.map_err(|source| ("write", source))?;
+    write_zeros(file, head.len() as u64, options.segment_len).await.map_err(|source| ("fill", source))?;
     file.sync().await.map_err(|source| ("sync", source))
 }
 
-/// A purged segment as a new one: without its header nothing in it can be taken for the log.
-async fn reuse<D: Disk>(disk: &D, options: &LogOptions, number: u64) -> Result<D::File, Step> {
+/// Makes segment `index` of a purged one: without its header nothing in it can be taken for the log.
+async fn reuse<D: Disk>(disk: &D, options: &LogOptions, number: u64, index: u64) -> Result<D::File, Step> {
     let path = join(&options.dir, &segment::spare_name(number));
-    let file = disk.open(&path, Open::Existing, options.strategy).await.map_err(|source| ("open", source))?;
+    let file = disk.open(&path, Open::Existing, Strategy::Direct).await.map_err(|source| ("open", source))?;
     write_zeros(&file, 0, BLOCK as u64).await.map_err(|source| ("wipe the header of", source))?;
     file.sync().await.map_err(|source| ("sync", source))?;
-    Ok(file)
+    drop(file);
+    install(disk, options, &path, index).await
 }
 
-/// Gives a finished segment its place in the log.
-pub(crate) async fn install<D: Disk>(disk: &D, dir: &Path, from: &Path, index: u64) -> Result<(), Step> {
-    disk.rename(from, &join(dir, &segment::name(index))).await.map_err(|source| ("rename", source))?;
-    disk.sync_dir(dir).await.map_err(|source| ("sync the directory of", source))
+/// Gives a finished segment its place in the log, and opens it to be appended to.
+async fn install<D: Disk>(disk: &D, options: &LogOptions, from: &Path, index: u64) -> Result<D::File, Step> {
+    let path = join(&options.dir, &segment::name(index));
+    disk.rename(from, &path).await.map_err(|source| ("rename", source))?;
+    disk.sync_dir(&options.dir).await.map_err(|source| ("sync the directory of", source))?;
+    disk.open(&path, Open::Existing, options.strategy).await.map_err(|source| ("open", source))
 }

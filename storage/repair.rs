@@ -123,9 +123,8 @@ impl<D: Disk> Knife<'_, D> {
     async fn add(&self, index: u64) -> Result<(), RepairError> {
         let path = self.path(index);
         let fail = |(doing, source)| RepairError::Io { doing, path: path.clone(), source };
-        prepare::make(self.disk, self.options, index).await.map_err(fail)?;
-        let from = join(&self.options.dir, &segment::new_name(index));
-        prepare::install(self.disk, &self.options.dir, &from, index).await.map_err(fail)
+        prepare::make(self.disk, self.options, index, &[]).await.map_err(fail)?;
+        Ok(())
     }
 
     async fn indices(&self) -> Result<Vec<u64>, RepairError> {

@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use futures_lite::future::{block_on, poll_once};
 
 use super::*;
+use crate::disk::{BLOCK, DiskFile, Open};
 use crate::error::{AppendError, PrepareError};
 use crate::log::Log;
 use crate::log::tests::{SEGMENT_LEN, expected, open, open_from, options, payload, write};
 use crate::mem::{Call, MemDisk};
 use crate::record::BATCH_HEADER_LEN;
+use crate::segment::BATCHES_AT;
 
 fn path(index: u64) -> PathBuf {
     PathBuf::from("/log").join(segment::name(index))
