@@ -48,7 +48,7 @@ impl Acl {
 }
 
 /// One entry as a request carries it: borrowed from the frame, nothing checked, strings that may be null.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct AclEntry<'a> {
     /// Permission bits.
     pub perms: i32,

@@ -5,6 +5,7 @@
 //! Absent     hashing of passwords: an identity arrives here ready made. x509 and sasl: no such provider, so their
 //!            entries are refused and match nobody.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::net::Ipv6Addr;
 
@@ -83,8 +84,10 @@ impl Schemes {
             return Ok(tree.acls.list(crate::acl_table::OPEN).clone());
         }
         let mut fixed: Vec<Acl> = Vec::with_capacity(sent.len());
-        for (at, entry) in sent.iter().enumerate() {
-            if !sent[..at].contains(entry) {
+        // A frame holds tens of thousands of entries: looking for each among all before it would stop the server.
+        let mut seen = BTreeSet::new();
+        for entry in sent {
+            if sent.len() == 1 || seen.insert(entry) {
                 self.fix_up_entry(entry, who, &mut fixed)?;
             }
         }
@@ -213,6 +216,15 @@ mod tests {
         let auth = AclEntry { perms: 31, scheme: Some("auth"), id: None };
         assert_eq!(fix(&[auth, entry(31, "digest", "a:h")], &who).unwrap().len(), 2, "expansion's duplicates stay");
         assert_eq!(fix(&[auth], &who[..1]), Err(Code::InvalidAcl), "an address proves nothing");
+    }
+
+    /// Each entry was looked for among all before it, so one request stopped the server for many seconds.
+    #[test]
+    fn many_entries_take_time_in_proportion() {
+        let ids: Vec<_> = (0..40_000).map(|id| alloc::format!("{id}:x")).collect();
+        let mut sent: Vec<_> = ids.iter().map(|id| entry(1, "digest", id)).collect();
+        sent.extend_from_within(..100);
+        assert_eq!(fix(&sent, &[]).unwrap().len(), ids.len());
     }
 
     #[test]
