@@ -27,7 +27,7 @@ pub use limits::{ConnectionThrottle, Containers, LargeRequests, RequestThrottle,
 pub use load::{Effective, LoadError, Loaded, fuzz_zoo_cfg, load};
 pub use origin::{Origin, Remark};
 pub use settings::Define;
-pub use storage::{LogStrategy, Retention, Storage};
+pub use storage::{LogStrategy, Purge, Retention, Storage};
 
 /// Everything that the server is told from outside, checked.
 #[derive(Clone, Debug, PartialEq)]

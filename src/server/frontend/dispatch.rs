@@ -146,7 +146,7 @@ impl Frontend {
     }
 
     fn submit(&mut self, question: Question, op: OpCode, body: &[u8], now: Now) -> Option<Next> {
-        if let Some(code) = self.eager_refusal(question, op, body, now) {
+        if let Some(code) = self.eager_refusal(question, op, body) {
             self.refuse(question, 0, code, now);
             return None;
         }

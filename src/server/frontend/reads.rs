@@ -67,7 +67,9 @@ impl Frontend {
             OpCode::GetAllChildrenNumber => {
                 let request: GetAllChildrenNumberRequest<'_> = decoded(body)?;
                 let node = tree.readable(&request.path, who, &self.settings.schemes)?;
-                let total_number = i32::try_from(node.descendant_count()).unwrap_or(i32::MAX);
+                // Found by that very path, so it counts.
+                let count = tree.all_children_number(&request.path).unwrap_or_else(|| node.descendant_count());
+                let total_number = i32::try_from(count).unwrap_or(i32::MAX);
                 GetAllChildrenNumberResponse { total_number }.encode(&mut frame.writer());
                 Ok(())
             }
@@ -163,9 +165,8 @@ impl Frontend {
     fn get_ephemerals(&mut self, id: ConnId, tree: &Tree, body: &[u8], frame: &mut ReplyFrame<'_>) -> Result<(), Code> {
         let request: GetEphemeralsRequest<'_> = decoded(body)?;
         let session = self.conn(id).map(|conn| conn.session).unwrap_or_default();
-        // Null, blank and "/" mean all; blank is Java's: nothing but white space.
-        let prefix = request.prefix_path.as_deref().filter(|prefix| !prefix.trim().is_empty() && *prefix != "/");
-        let ephemerals = tree.ephemerals_of(session, prefix.unwrap_or("")).map(Cow::Owned).collect();
+        let ephemerals = tree.ephemerals_with_prefix(session, request.prefix_path.as_deref());
+        let ephemerals = ephemerals.map(Cow::Owned).collect();
         GetEphemeralsResponse { ephemerals }.encode(&mut frame.writer());
         Ok(())
     }

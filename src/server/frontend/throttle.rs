@@ -11,9 +11,7 @@ use std::time::{Duration, Instant};
 use ids::Millis;
 use net::opcode::OpCode;
 use tree::code::Code;
-use tree::prep::{Prep, PrepContext};
-use tree::session::Standing;
-use tree::txn::TxnOp;
+use tree::prep_eager::eager_check;
 
 use super::super::codec;
 use super::super::metrics::{Counter, Summary};
@@ -158,32 +156,17 @@ impl Frontend {
 
     /// `enableEagerACLCheck`: the code with which a write is refused before it enters the pipeline, judged by the tree
     /// as it is applied here.
-    pub(super) fn eager_refusal(&mut self, question: Question, op: OpCode, body: &[u8], now: Now) -> Option<Code> {
+    pub(super) fn eager_refusal(&mut self, question: Question, op: OpCode, body: &[u8]) -> Option<Code> {
         let is_checked =
             matches!(op, OpCode::Create | OpCode::Create2 | OpCode::Delete | OpCode::SetData | OpCode::SetAcl);
         if !self.settings.auth.eager_acl_check || !is_checked {
             return None;
         }
         let conn = self.conn(question.conn)?;
-        let (session, identities) = (conn.session, std::sync::Arc::clone(&conn.identities));
+        let identities = std::sync::Arc::clone(&conn.identities);
         let decoded = net::record::Request::decode(op, body)?.ok()?;
         let request = codec::request::to_tree(&decoded)?;
-        let tree = self.tree.borrow();
-        let settings = self.settings.prep();
-        let context = PrepContext {
-            session,
-            standing: Standing::Open,
-            cxid: ids::Xid::new(question.xid),
-            zxid: ids::Zxid::from_u64(tree.last_zxid().to_u64() + 1),
-            time: now.wall.to_i64(),
-            identities: &identities,
-            frame: None,
-            settings: &settings,
-        };
-        match Prep::new().prepare(&tree, &context, &request).op {
-            TxnOp::Error(code) => [Code::NoAuth, Code::InvalidAcl].into_iter().find(|eager| eager.to_i32() == code),
-            _ => None,
-        }
+        eager_check(&self.tree.borrow(), &self.settings.prep(), &identities, &request).err()
     }
 }
 

@@ -21,6 +21,7 @@ impl Frontend {
     pub(super) fn apply(&mut self, committed: &Committed, now: Now) {
         let txn = &committed.txn;
         let mut effects = std::mem::take(&mut self.effects);
+        effects.set_deaf(self.watches.is_empty());
         let result = self.tree.borrow_mut().apply(txn, &mut effects);
         self.replica.borrow_mut().applied(txn);
         if let Some(mismatch) = effects.digest_mismatch() {
