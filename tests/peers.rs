@@ -5,6 +5,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -15,8 +16,9 @@ use crate::command;
 pub fn directory() -> PathBuf {
     match env::var_os("RINGKEEPER_PEERS") {
         Some(given) => PathBuf::from(given),
-        None => PathBuf::from(env::var_os("HOME").unwrap_or_else(|| OsString::from("/root")))
-            .join(".cache/ringkeeper-peers"),
+        None => {
+            PathBuf::from(env::var_os("HOME").unwrap_or_else(|| OsString::from("."))).join(".cache/ringkeeper-peers")
+        }
     }
 }
 
@@ -57,6 +59,7 @@ pub fn java(heap_mib: u32, first: Option<&Path>) -> Command {
 
 /// Compiles one Java source of `clients/` and gives the folder to put in front of the class path.
 pub fn compile_java(source: &str, into: &Path) -> PathBuf {
+    fs::create_dir_all(into).expect("a test's own directory is writable");
     let mut command = Command::new("javac");
     command.args(["-nowarn", "-proc:none", "-d"]).arg(into);
     command.arg("-cp").arg(class_path(None)).arg(sources().join(source));

@@ -102,6 +102,18 @@ impl Server {
     /// # Errors
     /// Why it does not serve.
     pub fn try_restart(&mut self) -> Result<(), String> {
+        self.spawn()?;
+        self.wait_until_serving()
+    }
+
+    /// Starts it and kills it so long after, wherever its start has got to.
+    pub fn kill_during_start(&mut self, after: Duration) {
+        self.spawn().expect("it started before");
+        thread::sleep(after);
+        self.kill();
+    }
+
+    fn spawn(&mut self) -> Result<(), String> {
         assert!(self.child.is_none(), "a running server is not started twice");
         self.write_config();
         let log =
@@ -114,7 +126,7 @@ impl Server {
             .stderr(log);
         let child = command.spawn().map_err(|error| format!("cannot start {command:?}: {error}"))?;
         self.child = Some(child);
-        self.wait_until_serving()
+        Ok(())
     }
 
     fn command(&self) -> Command {

@@ -174,7 +174,30 @@ pub fn granted(body: &[u8]) -> Value {
 }
 
 fn bytes(reader: &mut Reader<'_>) -> Option<Value> {
-    Some(Value::Bytes(reader.buffer()?.map(<[u8]>::to_vec)))
+    Some(Value::Bytes(reader.buffer()?.map(utf8)))
+}
+
+/// The original writes a character above U+FFFF as two surrogates of three bytes each, which is no UTF-8. It can only
+/// be seen where a path is echoed that no node can have; there we read it as the character that was asked for.
+fn utf8(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some(&first) = rest.first() {
+        let (taken, character) = match rest {
+            [0xed, a @ 0xa0..=0xaf, b, 0xed, c @ 0xb0..=0xbf, d, ..] => {
+                let high = (u32::from(a & 0x0f) << 6) | u32::from(b & 0x3f);
+                let low = (u32::from(c & 0x0f) << 6) | u32::from(d & 0x3f);
+                (6, char::from_u32(0x1_0000 + (high << 10) + low))
+            }
+            _ => (1, None),
+        };
+        match character {
+            Some(character) => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+            None => out.extend_from_slice(if taken == 1 { std::slice::from_ref(&first) } else { &rest[..taken] }),
+        }
+        rest = &rest[taken..];
+    }
+    out
 }
 
 fn stat(reader: &mut Reader<'_>) -> Option<Value> {
