@@ -60,11 +60,13 @@ impl LogOptions {
         }
     }
 
-    /// As asked for, or as near as the other options allow: a segment must hold several of the longest records.
+    /// As asked for, or as near as the other options allow: a segment must hold several of the longest records. A
+    /// `record_len_max` that no segment could hold is lowered, to a quarter of the longest segment.
     #[must_use]
     pub fn with_segment_len(mut self, segment_len: u64) -> LogOptions {
-        let least = SEGMENT_LEN_MIN.max(4 * block_up(self.record_len_max as u64 + BLOCK as u64));
-        self.segment_len = block_up(segment_len.clamp(least, SEGMENT_LEN_MAX.max(least)));
+        self.record_len_max = self.record_len_max.min((SEGMENT_LEN_MAX / 4) as usize - BLOCK);
+        let least = SEGMENT_LEN_MIN.max(4 * block_up((self.record_len_max + BLOCK) as u64));
+        self.segment_len = block_up(segment_len.clamp(least, SEGMENT_LEN_MAX));
         self.pending_len_max = (self.segment_len / 2) as usize;
         self
     }

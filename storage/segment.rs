@@ -14,6 +14,7 @@
 //! repair saved.
 
 use crate::disk::BLOCK;
+pub use crate::record::fuzz_record;
 use crate::record::{self, BATCH_HEADER_LEN, Batch, Home, Position};
 
 const MAGIC: &[u8; 8] = b"ringklog";
@@ -217,40 +218,39 @@ pub(crate) fn number_after(name: &str, prefix: &str) -> Option<u64> {
     plain.then(|| u64::from_str_radix(digits, 16).ok())?
 }
 
-/// Any bytes as a segment: must end, must not panic, must not allocate.
+/// Any bytes as a segment, as they are and with every checksum put right: must end, must not panic.
 pub fn fuzz_segment(bytes: &[u8]) {
+    fuzz_walk(bytes);
+    let home = Home { salt: 1, index: 1 };
+    let mut image = vec![0; BLOCK];
+    Header { home, segment_len: bytes.len() as u64, prev_seq: 0, prev_end: 0, link: 0 }.encode(&mut image);
+    image.extend_from_slice(bytes);
+    let (mut at, mut chain) = (BLOCK, 0);
+    while let Some(fields) = image.get(at..at + BATCH_HEADER_LEN) {
+        let [len, count, flags] = [48, 52, 56].map(|field| record::u32_at(fields, field));
+        let durable = Position { index: record::u64_at(fields, 24), offset: record::u64_at(fields, 32) };
+        let begin = at + BATCH_HEADER_LEN;
+        let end = image.len().min(begin + len as usize);
+        let end_chain = record::fuzz_seal(chain, &mut image[begin..end]);
+        Batch { home, durable, len, count, flags, chain, end_chain }.encode(at as u64, &mut image[at..]);
+        (at, chain) = (end.next_multiple_of(record::ALIGN), end_chain);
+    }
+    fuzz_walk(&image);
+}
+
+fn fuzz_walk(bytes: &[u8]) {
     let Found::Header(head) = header(bytes) else {
         proof_of_loss(bytes, None, Position { index: 1, offset: 0 });
         return;
     };
     let mut cursor = Cursor::start(&head);
-    while let Next::Batch { records, behind, .. } = next(head.home, bytes, &cursor) {
+    while let Next::Batch { batch, records, behind } = next(head.home, bytes, &cursor) {
         let seqs: Vec<u64> = record::records(records).map(|(seq, _)| seq).collect();
-        assert!(seqs.is_sorted(), "checked seqs rise");
+        assert!(seqs.is_sorted() && seqs.len() == batch.count as usize, "checked records are as promised");
         assert!(behind.offset > cursor.offset, "the walk goes on");
         cursor = behind;
     }
     proof_of_loss(bytes, Some(head.home.salt), Position { index: head.home.index, offset: cursor.offset });
-}
-
-/// Any bytes as a batch: as [`fuzz_segment`], behind a header that is always good, so that the fuzzer gets past it.
-pub fn fuzz_record(bytes: &[u8]) {
-    let Some(chain) = bytes.get(..4) else { return };
-    let _ = record::decode_record(record::u32_at(chain, 0), &bytes[4..]);
-    let home = Home { salt: 1, index: 1 };
-    let batch = Batch {
-        home,
-        durable: Position { index: 1, offset: BATCHES_AT },
-        len: u32::try_from(bytes.len() - 4).unwrap_or(u32::MAX),
-        count: u32::from(chain[0]),
-        flags: 0,
-        chain: 0,
-        end_chain: 0,
-    };
-    let mut image = vec![0; BATCH_HEADER_LEN];
-    batch.encode(BATCHES_AT, &mut image);
-    image.extend_from_slice(&bytes[4..]);
-    let _ = record::check_records(&batch, &image[BATCH_HEADER_LEN..], 0);
 }
 
 #[cfg(test)]

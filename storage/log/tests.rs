@@ -212,6 +212,8 @@ fn wrong_options_are_named() {
     let mapped = LogOptions::new("/log", 1).with_segment_len(1);
     assert!(mapped.check().is_ok(), "{mapped:?}");
     assert!(LogOptions::new("/log", 1).with_segment_len(u64::MAX).check().is_ok());
+    let huge = LogOptions { record_len_max: usize::MAX, ..LogOptions::new("/log", 1) }.with_segment_len(0);
+    assert!(huge.check().is_ok() && huge.segment_len == SEGMENT_LEN_MAX, "{huge:?}");
 }
 
 #[test]

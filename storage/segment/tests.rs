@@ -112,5 +112,6 @@ fn any_bytes_are_walked_without_harm() {
     fuzz_segment(&[]);
     for len in 0..64 {
         fuzz_record(&bytes[4096..4096 + len]);
+        fuzz_segment(&bytes[4096..5000 + len]);
     }
 }

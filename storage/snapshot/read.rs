@@ -170,8 +170,33 @@ fn header(bytes: &[u8]) -> Result<(u64, u32), Wrong> {
     Ok((u64_at(header, 16), crc))
 }
 
-/// Any bytes as a snapshot: must end, must not panic, must not allocate.
+/// Any bytes as a snapshot, as they are and with its frame put right: must end, must not panic, must not allocate.
 pub fn fuzz_snapshot(bytes: &[u8]) {
+    fuzz_walk(bytes);
+    let mut image = bytes.to_vec();
+    image.resize(bytes.len().next_multiple_of(BLOCK).max(2 * BLOCK), 0);
+    image[0..8].copy_from_slice(MAGIC);
+    image[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    image[24..28].copy_from_slice(&(CHUNK_LEN as u32).to_le_bytes());
+    let crc = crc32fast::hash(&image[16..32]);
+    image[12..16].copy_from_slice(&crc.to_le_bytes());
+    image[32..BLOCK].fill(0);
+    let footer = image.len() - FOOTER_LEN;
+    image[footer..footer + 8].copy_from_slice(FOOTER_MAGIC);
+    let blocks = u32_at(&image, footer + 8) as usize;
+    let crc = crc32fast::hash(&image[footer..footer + 12]);
+    image[footer + 12..].copy_from_slice(&crc.to_le_bytes());
+    if let Some(at) = image.len().checked_sub(blocks.saturating_mul(BLOCK)).filter(|&at| at < footer) {
+        image[at..at + 8].copy_from_slice(TRAILER_MAGIC);
+        let end = (at + TRAILER_HEADER_LEN).saturating_add(u32_at(&image, at + 32) as usize).min(footer);
+        image[end..footer].fill(0);
+        let crc = crc32fast::hash(&image[at + 12..end]);
+        image[at + 8..at + 12].copy_from_slice(&crc.to_le_bytes());
+    }
+    fuzz_walk(&image);
+}
+
+fn fuzz_walk(bytes: &[u8]) {
     let Ok(mut reader) = SnapshotReader::new(bytes, Path::new("fuzz")) else { return };
     let mut len = 0;
     while let Ok(Some(chunk)) = reader.next_chunk() {
