@@ -30,7 +30,7 @@ fn main() {
     write("fuzz_snapshot", &snapshots());
     write("fuzz_zoo_cfg", &zoo_cfgs());
     write("fuzz_quota_text", &quotas());
-    write("fuzz_segment", &[segment()]);
+    write("fuzz_segment", &[segment(), segment()[BATCHES_AT as usize..].to_vec()]);
     write("fuzz_record", &[records()]);
     write("fuzz_snapshot_file", &[snapshot_file(b"some state"), snapshot_file(&[])]);
     fs::write(home().join("corpus/zoo_cfg.dict"), dictionary()).expect("fuzz/corpus is writable");
@@ -204,7 +204,7 @@ fn dictionary() -> String {
     names.map(|name| format!("\"{name}=\"\n")).chain(words.map(|word| format!("\"{word}\"\n"))).collect()
 }
 
-/// A segment of three batches with two records each.
+/// A segment of three batches with two records each. The target also takes batches without a header.
 fn segment() -> Vec<u8> {
     let home = Home { salt: 3, index: 1 };
     let mut bytes = vec![0; BATCHES_AT as usize];
@@ -223,9 +223,9 @@ fn segment() -> Vec<u8> {
     bytes
 }
 
-/// The number of records as the first of four bytes, and the records.
+/// The number of records in a byte, and the records.
 fn records() -> Vec<u8> {
-    let mut bytes = vec![2, 0, 0, 0];
+    let mut bytes = vec![2];
     append_records(1, 0, &mut bytes);
     bytes
 }
