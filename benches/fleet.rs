@@ -119,10 +119,15 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Answers per second.
+    /// Answers, as a number to divide by.
     #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+    pub fn answered(&self) -> f64 {
+        self.operations as f64
+    }
+
+    /// Answers per second.
     pub fn rate(&self) -> f64 {
-        self.operations as f64 / self.elapsed.as_secs_f64()
+        self.answered() / self.elapsed.as_secs_f64()
     }
 }
 
@@ -331,7 +336,11 @@ impl Run {
     }
 }
 
-fn thread_cpu() -> Duration {
+/// CPU time of this thread.
+///
+/// # Panics
+/// Never: the kernel's nanoseconds are below a second.
+pub fn thread_cpu() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).expect("below a second"))
 }

@@ -11,6 +11,7 @@ pub mod host;
 pub mod idle;
 pub mod latency;
 pub mod link;
+pub mod machine;
 pub mod million;
 pub mod report;
 pub mod request;

@@ -62,6 +62,7 @@ pub fn round(program: &Program, setup: &Setup, report: &mut Report) -> io::Resul
 fn add(report: &mut Report, program: &Program, name: &str, outcome: &Outcome, cpu: Duration) {
     report.add(program, &format!("{name}, 1/s"), outcome.rate());
     report.add(program, &format!("{name}, p99 ms"), millis(outcome.latencies.value_at_quantile(0.99)));
+    report.add(program, &format!("{name}, server's CPU us each"), cpu.as_secs_f64() * 1e6 / outcome.answered());
     report.add(program, &format!("{name}, server's CPUs"), cpu.as_secs_f64() / outcome.elapsed.as_secs_f64());
     report.add(program, &format!("{name}, generator's CPU"), outcome.generator_share);
 }
