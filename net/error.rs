@@ -19,6 +19,8 @@ pub enum DecodeError {
     Null,
     /// A sub-operation, mode or tag that this record does not allow.
     Tag(i32),
+    /// A create inside a multi has no ACL list. Apart from the others because such a multi consumes no zxid.
+    NullAcl,
 }
 
 impl fmt::Display for DecodeError {
@@ -29,6 +31,7 @@ impl fmt::Display for DecodeError {
             }
             DecodeError::Length(raw) => write!(f, "negative length {raw}"),
             DecodeError::Null => write!(f, "null where a value is required"),
+            DecodeError::NullAcl => write!(f, "null ACL list inside a multi"),
             DecodeError::Tag(raw) => write!(f, "type {raw} is not allowed here"),
         }
     }

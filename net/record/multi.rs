@@ -1,8 +1,8 @@
 //! Multi and multiRead: several operations in one request, each with a header of its own.
 //!
-//! Invariant  a multi holds writes only, a multiRead reads only; a request that mixes them does not decode.
-//! Absent     what the flags of a create mean. ZooKeeper takes a multi with a bad flag for one that does not decode; that
-//!            is decided when the request is prepared.
+//! Invariant  a multi holds writes only, a multiRead reads only; a request that mixes them does not decode. Neither does
+//!            a multi with a create whose flags or null ACL ZooKeeper's decoder (`MultiOperationRecord`) trips over. The
+//!            first error in the order of the bytes counts, because by its kind the multi consumes a zxid or not.
 
 use super::{
     children::{GetChildrenRequest, GetChildrenResponse},
@@ -21,56 +21,34 @@ use crate::{
 
 /// Names the operations of one kind of multi once and derives both directions from that list.
 macro_rules! operations {
-    ($(#[$doc:meta])* $ops:ident, $(#[$request_doc:meta])* $request:ident {
-        $($(#[$variant_doc:meta])* $variant:ident($record:ty),)*
-    }) => {
+    ($(#[$doc:meta])* $ops:ident { $($(#[$variant_doc:meta])* $variant:ident($record:ty),)* }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum $ops<'a> {
             $($(#[$variant_doc])* $variant($record),)*
         }
 
-        impl $ops<'_> {
+        impl<'a> $ops<'a> {
             /// Its number.
             pub fn op(&self) -> OpCode {
                 match self {
                     $($ops::$variant(_) => OpCode::$variant,)*
                 }
             }
-        }
 
-        $(#[$request_doc])*
-        #[derive(Clone, Debug, PartialEq, Eq)]
-        pub struct $request<'a> {
-            /// In order.
-            pub ops: Vec<$ops<'a>>,
-        }
-
-        impl<'a> Record<'a> for $request<'a> {
-            const LEN_MIN: usize = MultiHeader::LEN_MIN;
-
-            fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-                let mut ops = Vec::new();
-                loop {
-                    let header = MultiHeader::decode(reader)?;
-                    if header.done {
-                        return Ok($request { ops });
-                    }
-                    ops.push(match OpCode::from_wire(header.op) {
-                        $(Some(OpCode::$variant) => $ops::$variant(Record::decode(reader)?),)*
-                        _ => return Err(DecodeError::Tag(header.op)),
-                    });
+            /// The operation behind a header. `None` when `op` is none of these; nothing is taken then.
+            fn decode(op: i32, reader: &mut Reader<'a>) -> Result<Option<Self>, DecodeError> {
+                match OpCode::from_wire(op) {
+                    $(Some(OpCode::$variant) => Record::decode(reader).map($ops::$variant).map(Some),)*
+                    _ => Ok(None),
                 }
             }
 
             fn encode(&self, writer: &mut Writer<'_>) {
-                for op in &self.ops {
-                    MultiHeader { op: op.op().to_wire(), done: false, err: -1 }.encode(writer);
-                    match op {
-                        $($ops::$variant(record) => record.encode(writer),)*
-                    }
+                MultiHeader { op: self.op().to_wire(), done: false, err: -1 }.encode(writer);
+                match self {
+                    $($ops::$variant(record) => record.encode(writer),)*
                 }
-                MultiHeader::END.encode(writer);
             }
         }
     };
@@ -78,9 +56,7 @@ macro_rules! operations {
 
 operations! {
     /// One write of a multi.
-    MultiOp,
-    /// multi: all of its operations take effect or none does.
-    MultiRequest {
+    MultiOp {
         /// create.
         Create(CreateRequest<'a>),
         /// create2.
@@ -100,13 +76,96 @@ operations! {
 
 operations! {
     /// One read of a multiRead.
-    MultiReadOp,
-    /// multiRead: each of its operations succeeds or fails for itself.
-    MultiReadRequest {
+    MultiReadOp {
         /// getChildren. Its watch flag is ignored.
         GetChildren(GetChildrenRequest<'a>),
         /// getData. Its watch flag is ignored.
         GetData(GetDataRequest<'a>),
+    }
+}
+
+/// multi: all of its operations take effect or none does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MultiRequest<'a> {
+    /// In order.
+    pub ops: Vec<MultiOp<'a>>,
+}
+
+impl<'a> Record<'a> for MultiRequest<'a> {
+    const LEN_MIN: usize = MultiHeader::LEN_MIN;
+
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        let mut ops = Vec::new();
+        // ZooKeeper's decoder lets reads pass as long as no write is among them; they fail when they are prepared.
+        let mut read = None;
+        loop {
+            let header = MultiHeader::decode(reader)?;
+            if header.done {
+                return read.map_or(Ok(MultiRequest { ops }), |read| Err(DecodeError::Tag(read)));
+            }
+            match MultiOp::decode(header.op, reader)? {
+                Some(op) => {
+                    op.check()?;
+                    ops.push(op);
+                    read.map_or(Ok(()), |read| Err(DecodeError::Tag(read)))?;
+                }
+                None if ops.is_empty() => {
+                    MultiReadOp::decode(header.op, reader)?.ok_or(DecodeError::Tag(header.op))?;
+                    read = Some(header.op);
+                }
+                None => return Err(DecodeError::Tag(header.op)),
+            }
+        }
+    }
+
+    fn encode(&self, writer: &mut Writer<'_>) {
+        self.ops.iter().for_each(|op| op.encode(writer));
+        MultiHeader::END.encode(writer);
+    }
+}
+
+impl MultiOp<'_> {
+    /// What ZooKeeper's decoder asks of the creates without a TTL field. createTTL is judged when it is prepared.
+    fn check(&self) -> Result<(), DecodeError> {
+        const FLAGS_MAX: i32 = 6;
+        const TTL_FLAGS: [i32; 2] = [5, 6];
+        let (MultiOp::Create(create) | MultiOp::Create2(create) | MultiOp::CreateContainer(create)) = self else {
+            return Ok(());
+        };
+        if !(0..=FLAGS_MAX).contains(&create.flags) {
+            return Err(DecodeError::Tag(create.flags));
+        }
+        if create.acl.is_none() {
+            return Err(DecodeError::NullAcl);
+        }
+        if TTL_FLAGS.contains(&create.flags) { Err(DecodeError::Tag(create.flags)) } else { Ok(()) }
+    }
+}
+
+/// multiRead: each of its operations succeeds or fails for itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MultiReadRequest<'a> {
+    /// In order.
+    pub ops: Vec<MultiReadOp<'a>>,
+}
+
+impl<'a> Record<'a> for MultiReadRequest<'a> {
+    const LEN_MIN: usize = MultiHeader::LEN_MIN;
+
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        let mut ops = Vec::new();
+        loop {
+            let header = MultiHeader::decode(reader)?;
+            if header.done {
+                return Ok(MultiReadRequest { ops });
+            }
+            ops.push(MultiReadOp::decode(header.op, reader)?.ok_or(DecodeError::Tag(header.op))?);
+        }
+    }
+
+    fn encode(&self, writer: &mut Writer<'_>) {
+        self.ops.iter().for_each(|op| op.encode(writer));
+        MultiHeader::END.encode(writer);
     }
 }
 
@@ -229,7 +288,10 @@ mod tests {
     use std::borrow::Cow;
 
     use super::*;
-    use crate::jute::{decode, encode};
+    use crate::{
+        jute::{decode, encode},
+        record::Acl,
+    };
 
     fn delete() -> MultiOp<'static> {
         MultiOp::Delete(DeleteRequest { path: Some(Cow::Borrowed("/a")), version: -1 })
@@ -254,6 +316,32 @@ mod tests {
         assert_eq!(decode::<MultiReadRequest<'_>>(&reads).unwrap().ops.len(), 2);
         assert_eq!(decode::<MultiRequest<'_>>(&reads), Err(DecodeError::Tag(4)));
         assert_eq!(decode::<MultiReadRequest<'_>>(&writes), Err(DecodeError::Tag(2)));
+    }
+
+    fn create(flags: i32, acl: Option<Vec<Acl<'static>>>) -> MultiOp<'static> {
+        MultiOp::Create2(CreateRequest { path: Some(Cow::Borrowed("/a")), data: None, acl, flags })
+    }
+
+    fn decoded(ops: Vec<MultiOp<'_>>) -> Result<usize, DecodeError> {
+        decode::<MultiRequest<'_>>(&encode(&MultiRequest { ops })).map(|request| request.ops.len())
+    }
+
+    #[test]
+    fn the_first_thing_wrong_with_a_create_counts() {
+        let open = || Some(vec![Acl::open()]);
+        assert_eq!(decoded(vec![create(0, open()), create(4, Some(vec![]))]), Ok(2));
+        assert_eq!(decoded(vec![create(0, None), create(7, open())]), Err(DecodeError::NullAcl));
+        assert_eq!(decoded(vec![create(7, None), create(0, None)]), Err(DecodeError::Tag(7)));
+        assert_eq!(decoded(vec![create(5, None)]), Err(DecodeError::NullAcl));
+        assert_eq!(decoded(vec![create(5, open()), create(0, None)]), Err(DecodeError::Tag(5)));
+    }
+
+    #[test]
+    fn a_create_behind_a_read_fails_first() {
+        let mut bytes = encode(&MultiReadRequest { ops: vec![read()] });
+        bytes.truncate(bytes.len() - MultiHeader::LEN_MIN);
+        bytes.extend(encode(&MultiRequest { ops: vec![create(0, None)] }));
+        assert_eq!(decode::<MultiRequest<'_>>(&bytes), Err(DecodeError::NullAcl));
     }
 
     #[test]

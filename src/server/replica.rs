@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use ids::{Millis, SessionId, Xid, Zxid};
+use net::error::DecodeError;
 use net::opcode::OpCode;
 use net::record as wire;
 use tree::acl::Identity;
@@ -174,8 +175,9 @@ impl Replica {
         }
         let decoded = match wire::Request::decode(write.op, write.body) {
             Some(Ok(decoded)) => decoded,
-            // A broken multi has consumed a zxid in ZooKeeper, and clients can see it; nothing else broken has.
-            Some(Err(_)) if write.op == OpCode::Multi => {
+            // A broken multi consumes a zxid in ZooKeeper, and clients can see it; nothing else broken does, and not one
+            // that breaks at a null ACL list (`CreateOptions` throws what its caller does not catch).
+            Some(Err(error)) if write.op == OpCode::Multi && error != DecodeError::NullAcl => {
                 let request = Request::MultiUndecodable;
                 self.order(&request, Some(write.origin), write.session, write.cxid, write.identities, now);
                 return Submitted::Queued;
