@@ -112,7 +112,7 @@ impl<'a> Reader<'a> {
         self.u8().map(|byte| byte != 0)
     }
 
-    /// A length or a vector's count: `None` for null, which is -1.
+    /// The length of a buffer or string: `None` for null, which is -1.
     ///
     /// # Errors
     /// `Short`, or `Length` below -1.
@@ -278,11 +278,14 @@ impl<'a> Record<'a> for Cow<'a, str> {
     }
 }
 
-/// A `vector` that may be null.
+/// A `vector` that may be null. A count below -1 is an empty vector: ZooKeeper's loop over the items just does not start.
 impl<'a, T: Record<'a>> Record<'a> for Option<Vec<T>> {
     const LEN_MIN: usize = 4;
     fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        let Some(count) = reader.count()? else { return Ok(None) };
+        let count = match reader.i32()? {
+            -1 => return Ok(None),
+            raw => usize::try_from(raw).unwrap_or(0),
+        };
         // A huge count is not refused here: it runs out of bytes below.
         let mut items = Vec::with_capacity(count.min(reader.rest.len() / T::LEN_MIN));
         for _ in 0..count {
@@ -372,6 +375,12 @@ mod tests {
     #[test]
     fn a_length_below_null_is_refused() {
         assert_eq!(decode::<Option<&[u8]>>(&(-2i32).to_be_bytes()), Err(DecodeError::Length(-2)));
+    }
+
+    #[test]
+    fn a_count_below_null_is_an_empty_vector() {
+        assert_eq!(decode::<Option<Vec<i32>>>(&(-2i32).to_be_bytes()), Ok(Some(vec![])));
+        assert_eq!(decode::<Option<Vec<i32>>>(&(-1i32).to_be_bytes()), Ok(None));
     }
 
     #[test]
