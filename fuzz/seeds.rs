@@ -52,7 +52,7 @@ fn write(target: &str, seeds: &[Vec<u8>]) {
 fn requests() -> Vec<Request<'static>> {
     let text = Cow::Borrowed;
     let create = |path| CreateRequest { path: Some(text(path)), data: Some(b"value"), acl: Some(acl()), flags: 0 };
-    let paths = || vec![text("/a"), text("/b/c")];
+    let paths = || Some(vec![Some(text("/a")), None, Some(text("/b/c"))]);
     vec![
         Request::Create(create("/a")),
         Request::Create2(create("/b/\u{e9}")),
@@ -80,11 +80,11 @@ fn requests() -> Vec<Request<'static>> {
             relative_zxid: 5,
             data_watches: paths(),
             exist_watches: paths(),
-            child_watches: vec![],
+            child_watches: None,
             persistent_watches: paths(),
             persistent_recursive_watches: paths(),
         }),
-        Request::AddWatch(AddWatchRequest { path: text("/a"), mode: 1 }),
+        Request::AddWatch(AddWatchRequest { path: Some(text("/a")), mode: 1 }),
         Request::Auth(AuthPacket { auth_type: 0, scheme: Some(text("digest")), auth: Some(b"a:b") }),
         Request::Sasl(SaslRequest { token: Some(b"token") }),
         Request::WhoAmI,

@@ -35,5 +35,6 @@ pub use security::{AuthPacket, ClientInfo, SaslRequest, SaslResponse, WhoAmIResp
 pub use server::{ErrorResponse, ReconfigRequest, SyncRequest, SyncResponse};
 pub use stat::Stat;
 pub use watch::{
-    AddWatchRequest, CheckWatchesRequest, RemoveWatchesRequest, SetWatches, SetWatches2, WatcherEvent, event_type,
+    AddWatchRequest, CheckWatchesRequest, RemoveWatchesRequest, SetWatches, SetWatches2, WatchList, WatcherEvent,
+    event_type,
 };

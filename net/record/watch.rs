@@ -1,4 +1,6 @@
 //! Watches: registering, asking, removing, and the notification itself.
+//!
+//! Absent     what null paths and lists mean: they decode, and the server answers each as ZooKeeper does.
 
 use std::borrow::Cow;
 
@@ -16,27 +18,30 @@ pub mod event_type {
     pub const NODE_CHILDREN_CHANGED: i32 = 4;
 }
 
+/// Paths to watch. With a null list, ZooKeeper carries out the lists before it and fails there.
+pub type WatchList<'a> = Option<Vec<Option<Cow<'a, str>>>>;
+
 records! {
     /// addWatch.
     AddWatchRequest<'a> {
-        /// The node, which need not exist.
-        path: Cow<'a, str>,
+        /// The node, which need not exist; null is a path of its own.
+        path: Option<Cow<'a, str>>,
         /// 0 persistent, 1 persistent and recursive.
         mode: i32,
     }
 
     /// checkWatches.
     CheckWatchesRequest<'a> {
-        /// Exactly this path.
-        path: Cow<'a, str>,
+        /// Exactly this path; null is a path of its own.
+        path: Option<Cow<'a, str>>,
         /// 1 children, 2 data, 3 any, 4 persistent, 5 persistent recursive.
         watcher_type: i32,
     }
 
     /// removeWatches.
     RemoveWatchesRequest<'a> {
-        /// Exactly this path.
-        path: Cow<'a, str>,
+        /// Exactly this path; null is a path of its own.
+        path: Option<Cow<'a, str>>,
         /// As in `CheckWatchesRequest`.
         watcher_type: i32,
     }
@@ -46,11 +51,11 @@ records! {
         /// The last zxid the client had seen.
         relative_zxid: i64,
         /// Left by getData, and by exists on a node that was there.
-        data_watches: Vec<Cow<'a, str>>,
+        data_watches: WatchList<'a>,
         /// Left by exists on a node that was missing.
-        exist_watches: Vec<Cow<'a, str>>,
+        exist_watches: WatchList<'a>,
         /// Left by the listings.
-        child_watches: Vec<Cow<'a, str>>,
+        child_watches: WatchList<'a>,
     }
 
     /// setWatches2.
@@ -58,15 +63,15 @@ records! {
         /// As in `SetWatches`.
         relative_zxid: i64,
         /// As in `SetWatches`.
-        data_watches: Vec<Cow<'a, str>>,
+        data_watches: WatchList<'a>,
         /// As in `SetWatches`.
-        exist_watches: Vec<Cow<'a, str>>,
+        exist_watches: WatchList<'a>,
         /// As in `SetWatches`.
-        child_watches: Vec<Cow<'a, str>>,
+        child_watches: WatchList<'a>,
         /// Left by addWatch with mode 0.
-        persistent_watches: Vec<Cow<'a, str>>,
+        persistent_watches: WatchList<'a>,
         /// Left by addWatch with mode 1.
-        persistent_recursive_watches: Vec<Cow<'a, str>>,
+        persistent_recursive_watches: WatchList<'a>,
     }
 
     /// A watch has fired. Follows a reply header with `xid::NOTIFICATION`.

@@ -3,6 +3,7 @@
 //! Invariant  a notification enters the outbox before any reply that reflects its transaction. Whoever lacks READ on the
 //!            node it speaks of is not told; a one-shot watch is used up all the same (since ZooKeeper 3.9.2).
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use ids::Zxid;
@@ -10,7 +11,8 @@ use net::buffer::ReplyBuffer;
 use net::jute::Record as _;
 use net::opcode::OpCode;
 use net::record::{
-    AddWatchRequest, CheckWatchesRequest, RemoveWatchesRequest, ReplyHeader, SetWatches, SetWatches2, WatcherEvent, xid,
+    AddWatchRequest, CheckWatchesRequest, RemoveWatchesRequest, ReplyHeader, SetWatches, SetWatches2, WatchList,
+    WatcherEvent, xid,
 };
 use tree::code::Code;
 use tree::effects::{ChangeKind, Effects};
@@ -28,6 +30,15 @@ pub(super) fn watcher(id: ConnId) -> WatcherId {
     WatcherId(id.slot)
 }
 
+/// The null path as one that no node can have: ZooKeeper keeps watches on null, which never fire. Whoever watches this
+/// path by its name means the same watches.
+const NULL_PATH: &str = "\0";
+
+/// A path as the watches know it.
+fn watched<'r>(path: &'r Option<Cow<'_, str>>) -> &'r str {
+    path.as_deref().unwrap_or(NULL_PATH)
+}
+
 impl Frontend {
     pub(super) fn watch(&mut self, id: ConnId, path: &str, watch: Watch) {
         self.watches.add(watcher(id), path, watch);
@@ -36,20 +47,20 @@ impl Frontend {
     pub(super) fn add_watch(&mut self, id: ConnId, body: &[u8]) -> Result<(), Code> {
         let request: AddWatchRequest<'_> = decoded(body)?;
         let watch = Watch::from_add_mode(request.mode).ok_or(Code::MarshallingError)?;
-        self.watch(id, &request.path, watch);
+        self.watch(id, watched(&request.path), watch);
         Ok(())
     }
 
     pub(super) fn check_watches(&self, id: ConnId, body: &[u8]) -> Result<(), Code> {
         let request: CheckWatchesRequest<'_> = decoded(body)?;
         let kind = WatcherType::from_wire(request.watcher_type).ok_or(Code::MarshallingError)?;
-        if self.watches.contains(watcher(id), &request.path, kind) { Ok(()) } else { Err(Code::NoWatcher) }
+        if self.watches.contains(watcher(id), watched(&request.path), kind) { Ok(()) } else { Err(Code::NoWatcher) }
     }
 
     pub(super) fn remove_watches(&mut self, id: ConnId, body: &[u8]) -> Result<(), Code> {
         let request: RemoveWatchesRequest<'_> = decoded(body)?;
         let kind = WatcherType::from_wire(request.watcher_type).ok_or(Code::MarshallingError)?;
-        if self.watches.remove(watcher(id), &request.path, kind) { Ok(()) } else { Err(Code::NoWatcher) }
+        if self.watches.remove(watcher(id), watched(&request.path), kind) { Ok(()) } else { Err(Code::NoWatcher) }
     }
 
     /// Renews the watches of a client that has come back. What it has missed is told before the answer.
@@ -62,40 +73,30 @@ impl Frontend {
                 data_watches: request.data_watches,
                 exist_watches: request.exist_watches,
                 child_watches: request.child_watches,
-                persistent_watches: Vec::new(),
-                persistent_recursive_watches: Vec::new(),
+                persistent_watches: Some(Vec::new()),
+                persistent_recursive_watches: Some(Vec::new()),
             })
         };
-        match request {
-            Ok(request) => {
-                self.rewatch(question.conn, &request);
-                self.answer(question, now, |_, _| Ok(()));
-            }
+        match request.and_then(|request| self.rewatch(question.conn, &request)) {
+            Ok(()) => self.answer(question, now, |_, _| Ok(())),
             Err(code) => self.refuse_in_turn(question, code, now),
         }
     }
 
-    fn rewatch(&mut self, id: ConnId, request: &SetWatches2<'_>) {
-        let Some(link) = self.conn(id).map(|conn| Rc::clone(&conn.link)) else { return };
+    /// What comes before a null that ZooKeeper stumbles over is carried out all the same.
+    fn rewatch(&mut self, id: ConnId, request: &SetWatches2<'_>) -> Result<(), Code> {
+        let Some(link) = self.conn(id).map(|conn| Rc::clone(&conn.link)) else { return Ok(()) };
         let tree = Rc::clone(&self.tree);
         let tree = &*tree.borrow();
-        let lists = [
-            (Rewatch::Data, &request.data_watches),
-            (Rewatch::Exist, &request.exist_watches),
-            (Rewatch::Child, &request.child_watches),
-            (Rewatch::Persistent, &request.persistent_watches),
-            (Rewatch::PersistentRecursive, &request.persistent_recursive_watches),
-        ];
         let mut told = 0;
-        for (list, paths) in lists {
-            for path in paths {
-                if let Some(event) = self.watches.rewatch(tree, watcher(id), request.relative_zxid, list, path) {
-                    told += put_event(&mut link.outbox(), -1, event, path);
-                    self.metrics.packets_sent += 1;
-                }
+        let done = in_order(request, |list, path| {
+            if let Some(event) = self.watches.rewatch(tree, watcher(id), request.relative_zxid, list, path) {
+                told += put_event(&mut link.outbox(), -1, event, path);
+                self.metrics.packets_sent += 1;
             }
-        }
+        });
         self.metrics.count(Counter::WatchBytes, told as u64);
+        done
     }
 
     /// Tells everybody whom a transaction's changes concern.
@@ -140,6 +141,28 @@ impl Frontend {
             self.metrics.note(Summary::NodeChildren, told.children);
         }
     }
+}
+
+/// Goes through the lists as ZooKeeper does (`DataTree.setWatches`), up to a null list, or a null path where it looks for
+/// the node: there it fails.
+fn in_order<'r>(request: &'r SetWatches2<'_>, mut rewatch: impl FnMut(Rewatch, &'r str)) -> Result<(), Code> {
+    let lists: [(Rewatch, &WatchList<'_>); 5] = [
+        (Rewatch::Data, &request.data_watches),
+        (Rewatch::Exist, &request.exist_watches),
+        (Rewatch::Child, &request.child_watches),
+        (Rewatch::Persistent, &request.persistent_watches),
+        (Rewatch::PersistentRecursive, &request.persistent_recursive_watches),
+    ];
+    for (list, paths) in lists {
+        let looks_for_node = matches!(list, Rewatch::Data | Rewatch::Exist | Rewatch::Child);
+        for path in paths.as_ref().ok_or(Code::MarshallingError)? {
+            if path.is_none() && looks_for_node {
+                return Err(Code::MarshallingError);
+            }
+            rewatch(list, watched(path));
+        }
+    }
+    Ok(())
 }
 
 /// Watchers told by one change.
@@ -200,4 +223,45 @@ fn put_event_bytes(out: &mut Vec<u8>, zxid: i64, kind: EventKind, path: &str) {
     WatcherEvent::new(kind.to_wire(), path).encode(&mut writer);
     let len = i32::try_from(writer.position() - net::frame::HEADER_LEN).expect("a path is shorter than its frame was");
     writer.patch_i32(0, len);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(paths: &[&'static str]) -> WatchList<'static> {
+        Some(paths.iter().map(|path| (*path != "null").then_some(Cow::Borrowed(*path))).collect())
+    }
+
+    fn gone_through(lists: [WatchList<'static>; 5]) -> (Vec<(Rewatch, String)>, Result<(), Code>) {
+        let [data_watches, exist_watches, child_watches, persistent_watches, persistent_recursive_watches] = lists;
+        let request = SetWatches2 {
+            relative_zxid: 0,
+            data_watches,
+            exist_watches,
+            child_watches,
+            persistent_watches,
+            persistent_recursive_watches,
+        };
+        let mut seen = Vec::new();
+        let done = in_order(&request, |list, path| seen.push((list, path.to_owned())));
+        (seen, done)
+    }
+
+    #[test]
+    fn lists_before_a_null_one_are_carried_out() {
+        let (seen, done) = gone_through([list(&["/a"]), list(&["/b"]), None, list(&["/c"]), list(&[])]);
+        assert_eq!(seen, [(Rewatch::Data, "/a".to_owned()), (Rewatch::Exist, "/b".to_owned())]);
+        assert_eq!(done, Err(Code::MarshallingError));
+    }
+
+    #[test]
+    fn a_null_path_fails_where_its_node_is_looked_for() {
+        let (seen, done) = gone_through([list(&["/a", "null", "/b"]), list(&[]), list(&[]), list(&[]), list(&[])]);
+        assert_eq!((seen.len(), done), (1, Err(Code::MarshallingError)));
+        let (seen, done) = gone_through([list(&[]), list(&[]), list(&[]), list(&["null"]), list(&["null"])]);
+        let null = NULL_PATH.to_owned();
+        assert_eq!(seen, [(Rewatch::Persistent, null.clone()), (Rewatch::PersistentRecursive, null)]);
+        assert_eq!(done, Ok(()));
+    }
 }
