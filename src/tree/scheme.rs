@@ -74,7 +74,8 @@ impl Schemes {
     /// The list to store for what a client sent.
     ///
     /// # Errors
-    /// `InvalidAcl`; `MarshallingError` for a null id where the scheme looks at ids.
+    /// `InvalidAcl`; `MarshallingError` for a null id where the scheme looks at ids, and for a null that ZooKeeper meets
+    /// when it looks for duplicates.
     pub fn fix_up(&self, tree: &Tree, sent: Option<&[AclEntry<'_>]>, who: &[Identity]) -> Result<AclList, Code> {
         let sent = sent.unwrap_or_default();
         if sent.is_empty() {
@@ -83,13 +84,10 @@ impl Schemes {
         if let [AclEntry { perms: perms::ALL, scheme: Some("world"), id: Some("anyone") }] = sent {
             return Ok(tree.acls.list(crate::acl_table::OPEN).clone());
         }
-        let mut fixed: Vec<Acl> = Vec::with_capacity(sent.len());
-        // A frame holds tens of thousands of entries: looking for each among all before it would stop the server.
-        let mut seen = BTreeSet::new();
-        for entry in sent {
-            if sent.len() == 1 || seen.insert(entry) {
-                self.fix_up_entry(entry, who, &mut fixed)?;
-            }
+        let unique = without_duplicates(sent)?;
+        let mut fixed: Vec<Acl> = Vec::with_capacity(unique.len());
+        for entry in unique {
+            self.fix_up_entry(entry, who, &mut fixed)?;
         }
         // What went through unchanged may be in the table already; then no new list is made.
         match tree.acls.find(sent) {
@@ -131,6 +129,32 @@ impl Schemes {
             None => "",
         }
     }
+}
+
+/// The first of each. ZooKeeper compares an entry with every one kept before it, by permissions, scheme and id in this
+/// order, and fails when it comes to a null of the new entry.
+fn without_duplicates<'s, 'a>(sent: &'s [AclEntry<'a>]) -> Result<Vec<&'s AclEntry<'a>>, Code> {
+    // A frame holds tens of thousands of entries: looking at all before each would stop the server.
+    let mut kept = BTreeSet::new();
+    let mut unique = Vec::with_capacity(sent.len());
+    for entry in sent {
+        let first_compared = match entry {
+            AclEntry { scheme: None, .. } => Some(AclEntry { id: None, ..*entry }),
+            AclEntry { id: None, .. } => Some(*entry),
+            _ => None,
+        };
+        let neighbour = first_compared.and_then(|first| kept.range(first..).next().copied());
+        let meets_null = neighbour.is_some_and(|other: AclEntry<'_>| {
+            other.perms == entry.perms && (entry.scheme.is_none() || other.scheme == entry.scheme)
+        });
+        if meets_null {
+            return Err(Code::MarshallingError);
+        }
+        if kept.insert(*entry) {
+            unique.push(entry);
+        }
+    }
+    Ok(unique)
 }
 
 /// Exactly two parts by Java's `split(":")`, which drops empty parts at the end.
@@ -236,6 +260,20 @@ mod tests {
         assert_eq!(fix(&[AclEntry { perms: 1, scheme: None, id: Some("x") }], &[]), Err(Code::InvalidAcl));
         assert_eq!(fix(&[AclEntry { perms: 1, scheme: Some("digest"), id: None }], &[]), Err(Code::MarshallingError));
         assert_eq!(fix(&[AclEntry { perms: 1, scheme: Some("sasl"), id: None }], &[]), Err(Code::InvalidAcl));
+    }
+
+    #[test]
+    fn a_null_fails_when_it_is_compared() {
+        let [scheme, id] = [None, Some("digest")].map(|scheme| AclEntry { perms: 1, scheme, id: None });
+        let known = entry(1, "digest", "a:b");
+        let marshalling = Err(Code::MarshallingError);
+        assert_eq!(fix(&[known, scheme], &[]), marshalling);
+        assert_eq!(fix(&[scheme, scheme], &[]), marshalling);
+        assert_eq!(fix(&[scheme, known], &[]), Err(Code::InvalidAcl));
+        assert_eq!(fix(&[AclEntry { perms: 2, ..known }, scheme], &[]), Err(Code::InvalidAcl));
+        // Before a bad scheme is found.
+        assert_eq!(fix(&[entry(1, "nosuch", "x"), known, id], &[]), marshalling);
+        assert_eq!(fix(&[entry(1, "nosuch", "x"), id], &[]), Err(Code::InvalidAcl));
     }
 
     #[test]
