@@ -9,7 +9,7 @@ use bytes::Bytes;
 use ids::{SessionId, Xid};
 use net::jute::decode;
 use net::opcode::OpCode;
-use net::record::{AuthPacket, ReplyHeader, RequestHeader, SaslResponse, xid};
+use net::record::{AuthPacket, ReplyHeader, RequestHeader, SaslRequest, SaslResponse, xid};
 use tree::code::Code;
 
 use super::super::auth::{Verdict, authenticate};
@@ -43,7 +43,7 @@ impl Frontend {
         }
         match op {
             Some(OpCode::Auth) => self.auth(question, body, now),
-            Some(OpCode::Sasl) => self.sasl(question),
+            Some(OpCode::Sasl) => self.sasl(question, body),
             _ if self.lacks_enforced_auth(id) => {
                 self.answer_last(question, 0, Code::SessionClosedRequireSaslAuth, now);
                 Some(Next::Finish)
@@ -116,8 +116,12 @@ impl Frontend {
         }
     }
 
-    /// Without a JAAS section ZooKeeper answers every SASL packet with success and no token.
-    fn sasl(&mut self, question: Question) -> Option<Next> {
+    /// Without a JAAS section ZooKeeper answers every SASL packet with success and no token. It looks at the token's
+    /// length first, and closes the connection if there is none.
+    fn sasl(&mut self, question: Question, body: &[u8]) -> Option<Next> {
+        if !matches!(decode(body), Ok(SaslRequest { token: Some(_) })) {
+            return Some(Next::Close);
+        }
         let conn = self.conn(question.conn)?;
         let header = ReplyHeader { xid: question.xid, zxid: 0, err: 0 };
         conn.link.outbox().reply(header, &SaslResponse { token: None });
