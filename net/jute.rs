@@ -139,10 +139,31 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// `Short` or `Length`.
     pub fn string(&mut self) -> Result<Option<Cow<'a, str>>, DecodeError> {
-        // `from_utf8` looks at words, `from_utf8_lossy` at bytes; nearly all text is valid.
-        let text = |bytes| str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
+        let text = |bytes| str::from_utf8(bytes).map_or_else(|_| Cow::Owned(replaced(bytes)), Cow::Borrowed);
         Ok(self.buffer()?.map(text))
     }
+}
+
+/// The text of bytes that are not all UTF-8, as Java reads it: U+FFFD for what Rust too takes for one broken character,
+/// but only one for a surrogate, which Rust takes for three.
+fn replaced(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some(chunk) = rest.utf8_chunks().next() {
+        text.push_str(chunk.valid());
+        let broken = &rest[chunk.valid().len()..];
+        let broken_len = match broken {
+            [] => 0,
+            [0xed, 0xa0..=0xbf, 0x80..=0xbf, ..] => 3,
+            [0xed, 0xa0..=0xbf, ..] => 2,
+            _ => chunk.invalid().len(),
+        };
+        if broken_len > 0 {
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
+        rest = &broken[broken_len..];
+    }
+    text
 }
 
 /// Appends values to a byte vector.
@@ -400,6 +421,19 @@ mod tests {
     fn strings_borrow_unless_they_are_broken() {
         assert!(matches!(decode::<Cow<'_, str>>(&[0, 0, 0, 2, b'/', b'a']), Ok(Cow::Borrowed("/a"))));
         assert_eq!(decode::<Cow<'_, str>>(&[0, 0, 0, 2, b'/', 0xff]).unwrap(), "/\u{fffd}");
+    }
+
+    #[test]
+    fn broken_text_is_replaced_as_in_java() {
+        for (bytes, text) in [
+            (&b"a\xff\xc3\xe2\x82x"[..], "a\u{fffd}\u{fffd}\u{fffd}x"),
+            (b"\xed\xa0\x80b", "\u{fffd}b"),
+            (b"\xed\xbf\x7f", "\u{fffd}\x7f"),
+            (b"\xed\xa0\xed\xa0", "\u{fffd}\u{fffd}"),
+            (b"\xc3\xa9\xed\xa0\xbd\xed\xb8\x80\xf0\x9f\x98", "\u{e9}\u{fffd}\u{fffd}\u{fffd}"),
+        ] {
+            assert_eq!(replaced(bytes), text, "{bytes:x?}");
+        }
     }
 
     #[test]
