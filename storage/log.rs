@@ -178,9 +178,9 @@ impl<D: Disk> Log<D> {
         for _ in 0..sealed {
             self.write_chunk(Take::Sealed).await?;
         }
-        // If the open chunk was sealed meanwhile, it is the next sealed one; a new open one isn't ours to write first.
-        let take = if self.state.borrow().sealed_count() == 0 { Take::Open } else { Take::Sealed };
-        self.write_chunk(take).await?;
+        // What waits is at most half a segment, so the open chunk can't have filled its segment meanwhile.
+        assert_eq!(self.state.borrow().sealed_count(), 0, "older chunks go first");
+        self.write_chunk(Take::Open).await?;
         std::mem::forget(guard);
         self.syncing.set(false);
         Ok(self.state.borrow().durable_seq)

@@ -9,6 +9,7 @@
 use std::cell::{Cell, RefCell};
 use std::fs;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -84,7 +85,11 @@ impl Disk for OsDisk {
         let file = options(open).buffered_open(path).await.map_err(plain)?;
         Ok(match strategy {
             Strategy::Mapped => OsFile::Mapped { file, path: path.to_owned(), map: RefCell::new(None) },
-            _ => OsFile::Buffered(file),
+            _ => OsFile::Buffered {
+                file,
+                direct: fs::OpenOptions::new().write(true).open(path)?,
+                spare: RefCell::new(None),
+            },
         })
     }
 
@@ -110,7 +115,14 @@ impl Disk for OsDisk {
 /// An open file, by the strategy that it was opened with.
 pub enum OsFile {
     /// Through the page cache.
-    Buffered(BufferedFile),
+    Buffered {
+        /// For what waits.
+        file: BufferedFile,
+        /// For writes, see [`write`](DiskFile::write).
+        direct: fs::File,
+        /// The buffer of the last write, to be used again.
+        spare: RefCell<Option<Vec<u8>>>,
+    },
     /// Past the page cache.
     Direct {
         /// The file.
@@ -162,7 +174,11 @@ impl DiskFile for OsFile {
         let len = len.next_multiple_of(BLOCK);
         match self {
             OsFile::Direct { file, .. } => OsBuffer::Direct(file.alloc_dma_buffer(len)),
-            OsFile::Buffered(_) | OsFile::Mapped { .. } => OsBuffer::Heap(vec![0; len]),
+            OsFile::Buffered { spare, .. } => match spare.take().filter(|bytes| bytes.len() >= len) {
+                Some(bytes) => OsBuffer::Heap(bytes),
+                None => OsBuffer::Heap(vec![0; len]),
+            },
+            OsFile::Mapped { .. } => OsBuffer::Heap(vec![0; len]),
         }
     }
 
@@ -172,9 +188,10 @@ impl DiskFile for OsFile {
                 buffer.trim_to_size(len);
                 file.write_at(buffer, offset).await.map_err(plain)?
             }
-            (OsFile::Buffered(file), OsBuffer::Heap(mut bytes)) => {
-                bytes.truncate(len);
-                file.write_at(bytes, offset).await.map_err(plain)?
+            (OsFile::Buffered { direct, spare, .. }, OsBuffer::Heap(bytes)) => {
+                let written = direct.write_at(&bytes[..len], offset)?;
+                spare.replace(Some(bytes));
+                written
             }
             (OsFile::Mapped { path, map, .. }, OsBuffer::Heap(bytes)) => store(path, map, &bytes[..len], offset)?,
             (_, OsBuffer::Heap(_) | OsBuffer::Direct(_)) => unreachable!("a file is written from its own buffers"),
@@ -194,21 +211,23 @@ impl DiskFile for OsFile {
     async fn allocate(&self, len: u64) -> io::Result<()> {
         match self {
             OsFile::Direct { file, .. } => file.pre_allocate(len, false).await.map_err(plain),
-            OsFile::Buffered(file) | OsFile::Mapped { file, .. } => file.pre_allocate(len, false).await.map_err(plain),
+            OsFile::Buffered { file, .. } | OsFile::Mapped { file, .. } => {
+                file.pre_allocate(len, false).await.map_err(plain)
+            }
         }
     }
 
     async fn sync(&self) -> io::Result<()> {
         match self {
             OsFile::Direct { file, .. } => file.fdatasync().await.map_err(plain),
-            OsFile::Buffered(file) | OsFile::Mapped { file, .. } => file.fdatasync().await.map_err(plain),
+            OsFile::Buffered { file, .. } | OsFile::Mapped { file, .. } => file.fdatasync().await.map_err(plain),
         }
     }
 
     async fn close(self) -> io::Result<()> {
         match self {
             OsFile::Direct { file, .. } => file.close().await.map_err(plain),
-            OsFile::Buffered(file) | OsFile::Mapped { file, .. } => file.close().await.map_err(plain),
+            OsFile::Buffered { file, .. } | OsFile::Mapped { file, .. } => file.close().await.map_err(plain),
         }
     }
 }

@@ -83,24 +83,29 @@ impl<D: Disk> Log<D> {
         let mut purged = 0;
         while let Some(index) = self.purgeable(seq) {
             let path = self.segment_path(index);
-            let fail = |(doing, source)| PurgeError { doing, path: path.clone(), source };
+            let fail = |doing| {
+                let path = path.clone();
+                move |source| PurgeError { doing, path, source }
+            };
             let keep = self.state.borrow().spares.len() < SPARES_MAX && self.reusable(&path);
             if keep {
                 let spare = join(self.dir(), &segment::spare_name(index));
-                self.disk.rename(&path, &spare).await.map_err(|source| fail(("rename", source)))?;
+                self.disk.rename(&path, &spare).await.map_err(fail("rename"))?;
             } else {
-                self.disk.remove(&path).await.map_err(|source| fail(("remove", source)))?;
+                self.disk.remove(&path).await.map_err(fail("remove"))?;
             }
-            // Synced one by one: names that vanish out of order would look like a missing segment.
-            self.disk.sync_dir(self.dir()).await.map_err(|source| fail(("sync the directory of", source)))?;
             let state = &mut *self.state.borrow_mut();
-            if state.segments.front().is_some_and(|oldest| oldest.0 == index) {
-                state.segments.pop_front();
-                if keep {
-                    state.spares.push(index);
-                }
+            assert_eq!(state.segments.pop_front().map(|oldest| oldest.0), Some(index), "the oldest goes first");
+            if keep {
+                state.spares.push(index);
             }
             purged += 1;
+        }
+        if purged > 0 {
+            // Once for all: whichever of them a crash brings back is below what recovery looks at.
+            let path = self.dir().to_owned();
+            let synced = self.disk.sync_dir(self.dir()).await;
+            synced.map_err(|source| PurgeError { doing: "sync the directory", path, source })?;
         }
         Ok(purged)
     }

@@ -103,6 +103,66 @@ fn cut_tail_is_wiped_on_disk() {
 }
 
 #[test]
+fn torn_first_batch_of_a_segment_does_not_come_back_under_the_next_header() {
+    // A header that was lost leaves its batch behind, whole, and the header of the next try would adopt it.
+    let disk = MemDisk::new();
+    let (log, ..) = open(&disk);
+    block_on(log.prepare_next()).unwrap();
+    for seq in 1..=13 {
+        log.append(seq, &[1; 4500]).unwrap();
+        block_on(log.sync()).unwrap();
+    }
+    let disk = disk.copy();
+    let (log, ..) = open(&disk);
+    log.append(14, &[b'o'; 3000]).unwrap();
+    assert_eq!(block_on(log.sync()).unwrap(), 14);
+    assert_eq!(in_use(&disk), 2, "it rolled");
+    let mut headless = Vec::new();
+    disk.images(|image| headless.extend((image.choice == "[LastHalf]").then_some(image.disk)));
+    let mut images = 0;
+    for disk in headless {
+        let (log, _, seen) = open(&disk);
+        assert_eq!(seen.len(), 13);
+        block_on(log.prepare_next()).unwrap();
+        log.append(14, &[b'n'; 3000]).unwrap();
+        block_on(log.sync()).unwrap();
+        disk.images(|image| {
+            images += 1;
+            let seen = open(&image.disk).2;
+            assert!(seen.len() == 13 || seen[13].1 == [b'n'; 3000], "after {}, {}", image.ops, image.choice);
+        });
+    }
+    assert!(images > 10, "{images}");
+}
+
+#[test]
+fn name_that_a_killed_server_did_not_sync_is_made_durable_before_it_is_used() {
+    let disk = MemDisk::new();
+    let (log, ..) = open(&disk);
+    write(&log, 1..=5);
+    let disk = {
+        let disk = disk.copy();
+        disk.vanish(&path(2));
+        disk.copy()
+    };
+    let (log, ..) = open(&disk);
+    disk.fail(Call::SyncDir, 0, 1, io::ErrorKind::Other);
+    assert!(block_on(log.prepare_next()).is_err());
+    drop(log);
+    let (log, ..) = open(&disk);
+    write(&log, 6..=200);
+    assert_eq!(open(&disk.crash()).2, expected(1..=200));
+}
+
+#[test]
+fn purge_is_not_misled_by_a_damaged_header_below_the_snapshot() {
+    let disk = written(400);
+    disk.corrupt(&path(2), |bytes| bytes[20] ^= 1);
+    let (log, ..) = open_from(&disk, 390).unwrap();
+    assert_eq!(block_on(log.purge_before(50)).unwrap(), 0, "the first segment has seq 50");
+}
+
+#[test]
 fn lost_unsynced_writes_cost_nothing_that_was_acknowledged() {
     let disk = MemDisk::new();
     let (log, ..) = open(&disk);
