@@ -22,11 +22,15 @@ pub struct Mapping {
 const FIXED_ZXIDS: [i64; 2] = [0, -1];
 
 impl Mapping {
-    /// Compares what one connection brought, frame by frame.
+    /// Compares what one connection brought, frame by frame. A session that ends removes its ephemerals in no order:
+    /// with `any_order` the notifications of one transaction are a set.
     ///
     /// # Errors
     /// Where they differ first.
-    pub fn frames(&mut self, left: &[Frame], right: &[Frame]) -> Result<(), String> {
+    pub fn frames(&mut self, left: &[Frame], right: &[Frame], any_order: bool) -> Result<(), String> {
+        if any_order {
+            return self.frames(&sorted(left), &sorted(right), false);
+        }
         for (index, (left, right)) in left.iter().zip(right).enumerate() {
             self.frame(left, right).map_err(|problem| format!("frame {index}: {problem}"))?;
         }
@@ -134,6 +138,20 @@ impl Mapping {
         }
         Err(format!("{place}: server {side}: time {ms} of zxid {zxid:#x} fits no order of times (known {known})"))
     }
+}
+
+/// The same frames, with each transaction's notifications in the order of their content.
+fn sorted(frames: &[Frame]) -> Vec<Frame> {
+    let mut frames = frames.to_vec();
+    let together =
+        |a: &Frame, b: &Frame| matches!((a, b), (Frame::Event { zxid: a, .. }, Frame::Event { zxid: b, .. }) if a == b);
+    frames.chunk_by_mut(together).for_each(|chunk| {
+        chunk.sort_by(|a, b| match (a, b) {
+            (Frame::Event { body: a, .. }, Frame::Event { body: b, .. }) => a.cmp(b),
+            _ => std::cmp::Ordering::Equal,
+        });
+    });
+    frames
 }
 
 fn same<T: PartialEq + std::fmt::Debug>(place: &str, left: &T, right: &T) -> Result<(), String> {

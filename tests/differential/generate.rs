@@ -163,9 +163,13 @@ impl Generator {
         if batch.is_empty() { vec![self.request()] } else { batch }
     }
 
-    /// The original checks enforced quotas against what is applied, so two writes in flight race there.
+    /// What the original decides by whether the write before has been applied already: it checks enforced quotas against
+    /// what is applied, and does not tell later writes of an ACL that is still on its way.
     fn races(&self, batch: &[Request], request: &Request) -> bool {
-        self.profile.enforce_quota && request.op.is_write() && batch.iter().any(|other| other.op.is_write())
+        let before = |other: &Request| {
+            matches!(other.op, Op::SetAcl { .. }) || (self.profile.enforce_quota && other.op.is_write())
+        };
+        request.op.is_write() && batch.iter().any(before)
     }
 
     fn batch_or_none(&mut self) -> Vec<Request> {
@@ -177,7 +181,7 @@ impl Generator {
 
     /// closeSession, perhaps behind other requests.
     fn closing(&mut self) -> Vec<Request> {
-        let mut batch = if self.profile.enforce_quota { Vec::new() } else { self.batch_or_none() };
+        let mut batch = self.batch_or_none();
         batch.push(self.plain(Op::CloseSession));
         self.guess.closed(self.slot);
         batch
@@ -527,15 +531,19 @@ impl Generator {
 
     fn set_watches(&mut self) -> Op {
         let count = self.random.pick(&[3, 5]);
-        let lists = (0..count)
+        let mut lists: Vec<_> = (0..count)
             .map(|_| {
-                if self.random.chance(2) {
-                    return None;
-                }
                 let paths = self.random.below(4);
-                Some((0..paths).map(|_| self.path()).collect())
+                // Null paths fail half way too, see below.
+                Some((0..paths).map(|_| self.path().or(Some(Vec::new()))).collect::<Vec<Path>>())
             })
             .collect();
+        if self.random.chance(8) {
+            // The original carries out the lists before a null one and then fails; so there is nothing in them.
+            let null = self.random.below(count);
+            lists[..null].fill(Some(Vec::new()));
+            lists[null] = None;
+        }
         let relative = match self.random.below(8) {
             0 => Relative::Exactly(0),
             1 => Relative::Exactly(i64::MAX),
