@@ -77,7 +77,13 @@ pub struct Prep {
     /// Of the tree as it will be.
     digest: u64,
     last_zxid: Zxid,
+    /// Bytes that the `auth` entries of the request being prepared may still become.
+    pub(crate) expansion_left: usize,
 }
+
+/// Bytes that the `auth` entries of one request may become: beyond, INVALIDACL. A transaction must stay of the order of
+/// its frame, or one client could have gigabytes made of a megabyte.
+pub(crate) const EXPANSION_MAX_BYTES: usize = 256 * 1024;
 
 impl Prep {
     /// With nothing outstanding: what has been prepared before is applied or lost.
@@ -92,6 +98,7 @@ impl Prep {
     pub fn prepare(&mut self, tree: &Tree, cx: &PrepContext<'_>, request: &Request<'_>) -> Txn {
         assert!(cx.zxid > self.last_zxid && cx.zxid > tree.last_zxid(), "zxids rise");
         self.last_zxid = cx.zxid;
+        self.expansion_left = EXPANSION_MAX_BYTES;
         if self.overlay.is_empty() {
             self.digest = tree.digest();
         }

@@ -70,7 +70,7 @@ impl Prep {
         }
         let asked = create.path.ok_or(Code::MarshallingError)?;
         let parent_path = path::parent_of_unchecked(asked).map_err(|_| Code::BadArguments)?;
-        let acl = cx.settings.schemes.fix_up(tree, create.acl.as_deref(), cx.identities)?;
+        let acl = cx.settings.schemes.fix_up(tree, create.acl.as_deref(), cx.identities, &mut self.expansion_left)?;
         let parent = self.look(tree, parent_path).ok_or(Code::NoNode)?;
         cx.allow(tree, &parent.state, perms::CREATE)?;
         let final_path = final_path(asked, mode, parent.state.stat.cversion);

@@ -6,7 +6,7 @@
 use crate::acl::{Identity, perms};
 use crate::code::Code;
 use crate::path;
-use crate::prep::{PrepSettings, is_special};
+use crate::prep::{EXPANSION_MAX_BYTES, PrepSettings, is_special};
 use crate::request::{CreateKind, Request};
 use crate::tree::Tree;
 
@@ -15,7 +15,8 @@ use crate::tree::Tree;
 /// # Errors
 /// `NoAuth` or `InvalidAcl`: the answer, with zxid 0.
 pub fn eager_check(tree: &Tree, settings: &PrepSettings, who: &[Identity], request: &Request<'_>) -> Result<(), Code> {
-    let fix_up = |acl| match settings.schemes.fix_up(tree, acl, who) {
+    let mut expansion_left = EXPANSION_MAX_BYTES;
+    let mut fix_up = |acl| match settings.schemes.fix_up(tree, acl, who, &mut expansion_left) {
         Err(Code::InvalidAcl) => Err(Code::InvalidAcl),
         _ => Ok(()),
     };

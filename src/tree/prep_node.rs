@@ -116,7 +116,7 @@ impl Prep {
     ) -> Result<TxnOp, Code> {
         cx.standing.check()?;
         let path = valid(path)?;
-        let acl = cx.settings.schemes.fix_up(tree, acl, cx.identities)?;
+        let acl = cx.settings.schemes.fix_up(tree, acl, cx.identities, &mut self.expansion_left)?;
         let node = self.look(tree, path).ok_or(Code::NoNode)?;
         cx.allow(tree, &node.state, perms::ADMIN)?;
         let version = next_version(node.state.stat.aversion, version)?;

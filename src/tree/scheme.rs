@@ -71,12 +71,19 @@ impl Schemes {
         self.provider(&identity.scheme) == Some(Provider::Digest)
     }
 
-    /// The list to store for what a client sent.
+    /// The list to store for what a client sent. `expansion_left` is what `auth` entries of this request may still
+    /// become, in bytes: sixteen bytes in a frame stand for all identities of the connection.
     ///
     /// # Errors
     /// `InvalidAcl`; `MarshallingError` for a null id where the scheme looks at ids, and for a null that ZooKeeper meets
     /// when it looks for duplicates.
-    pub fn fix_up(&self, tree: &Tree, sent: Option<&[AclEntry<'_>]>, who: &[Identity]) -> Result<AclList, Code> {
+    pub fn fix_up(
+        &self,
+        tree: &Tree,
+        sent: Option<&[AclEntry<'_>]>,
+        who: &[Identity],
+        expansion_left: &mut usize,
+    ) -> Result<AclList, Code> {
         let sent = sent.unwrap_or_default();
         if sent.is_empty() {
             return Err(Code::InvalidAcl);
@@ -87,7 +94,7 @@ impl Schemes {
         let unique = without_duplicates(sent)?;
         let mut fixed: Vec<Acl> = Vec::with_capacity(unique.len());
         for entry in unique {
-            self.fix_up_entry(entry, who, &mut fixed)?;
+            self.fix_up_entry(entry, who, &mut fixed, expansion_left)?;
         }
         // What went through unchanged may be in the table already; then no new list is made.
         match tree.acls.find(sent) {
@@ -96,12 +103,21 @@ impl Schemes {
         }
     }
 
-    fn fix_up_entry(&self, entry: &AclEntry<'_>, who: &[Identity], fixed: &mut Vec<Acl>) -> Result<(), Code> {
+    fn fix_up_entry(
+        &self,
+        entry: &AclEntry<'_>,
+        who: &[Identity],
+        fixed: &mut Vec<Acl>,
+        expansion_left: &mut usize,
+    ) -> Result<(), Code> {
         let scheme = entry.scheme.ok_or(Code::InvalidAcl)?;
         if scheme == "auth" {
             let before = fixed.len();
-            let own = who.iter().filter(|identity| self.is_authenticated(identity));
-            fixed.extend(own.map(|identity| Acl::new(entry.perms, &identity.scheme, &identity.id)));
+            for identity in who.iter().filter(|identity| self.is_authenticated(identity)) {
+                let bytes = identity.scheme.len() + identity.id.len() + size_of::<Acl>();
+                *expansion_left = expansion_left.checked_sub(bytes).ok_or(Code::InvalidAcl)?;
+                fixed.push(Acl::new(entry.perms, &identity.scheme, &identity.id));
+            }
             return if fixed.len() > before { Ok(()) } else { Err(Code::InvalidAcl) };
         }
         let provider = self.provider(scheme);
@@ -229,7 +245,7 @@ mod tests {
 
     fn fix(sent: &[AclEntry<'_>], who: &[Identity]) -> Result<Vec<Acl>, Code> {
         let tree = Tree::new(1, TreeOptions::default());
-        Schemes::default().fix_up(&tree, Some(sent), who).map(|list| list.to_vec())
+        Schemes::default().fix_up(&tree, Some(sent), who, &mut 4096).map(|list| list.to_vec())
     }
 
     #[test]
@@ -240,6 +256,16 @@ mod tests {
         let auth = AclEntry { perms: 31, scheme: Some("auth"), id: None };
         assert_eq!(fix(&[auth, entry(31, "digest", "a:h")], &who).unwrap().len(), 2, "expansion's duplicates stay");
         assert_eq!(fix(&[auth], &who[..1]), Err(Code::InvalidAcl), "an address proves nothing");
+    }
+
+    /// An `auth` entry takes sixteen bytes in a frame and stood for all identities, so that one request of a megabyte
+    /// became gigabytes.
+    #[test]
+    fn auth_expands_within_its_budget_only() {
+        let who = [Identity::new("digest", &alloc::format!("{}:h", "u".repeat(1000)))];
+        let auth = |perms| AclEntry { perms, scheme: Some("auth"), id: None };
+        assert_eq!(fix(&[auth(1), auth(2), auth(3)], &who).unwrap().len(), 3);
+        assert_eq!(fix(&[auth(1), auth(2), auth(3), auth(4)], &who), Err(Code::InvalidAcl));
     }
 
     /// Each entry was looked for among all before it, so one request stopped the server for many seconds.

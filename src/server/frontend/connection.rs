@@ -21,6 +21,9 @@ use super::super::notify::Notify;
 use super::super::replica::ConnId;
 use super::listing::PendingListing;
 
+/// Bytes of identities of one connection. Each auth packet may add one, and every list with an `auth` entry copies them.
+const IDENTITIES_MAX_BYTES: usize = 16 * 1024;
+
 /// How far a connection has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Phase {
@@ -194,12 +197,17 @@ impl Conn {
         matches!(self.queue.front().map(|entry| &entry.wait), Some(Wait::Listing(_)))
     }
 
-    /// Adds identities that it does not have yet.
-    pub fn add_identities(&mut self, added: Vec<Identity>) {
+    /// Adds identities that it does not have yet. False when it would have too many.
+    pub fn add_identities(&mut self, added: Vec<Identity>) -> bool {
         let new: Vec<Identity> = added.into_iter().filter(|identity| !self.identities.contains(identity)).collect();
+        let size = |identity: &Identity| size_of::<Identity>() + identity.scheme.len() + identity.id.len();
+        if self.identities.iter().chain(&new).map(size).sum::<usize>() > IDENTITIES_MAX_BYTES {
+            return false;
+        }
         if !new.is_empty() {
             self.identities = self.identities.iter().cloned().chain(new).collect();
         }
+        true
     }
 }
 

@@ -102,7 +102,11 @@ impl Frontend {
         match verdict {
             Verdict::Added(identities) => {
                 let conn = self.conn(question.conn)?;
-                conn.add_identities(identities);
+                if !conn.add_identities(identities) {
+                    tracing::warn!(peer = ?self.peer(question.conn), "too many identities on one connection; closing it");
+                    self.answer_last(question, 0, Code::AuthFailed, now);
+                    return Some(Next::Finish);
+                }
                 conn.link.outbox().reply_header(ReplyHeader { xid: question.xid, zxid: 0, err: 0 });
                 self.sent_out_of_turn(question);
                 None
