@@ -6,6 +6,7 @@
 use ids::{SessionId, Xid, Zxid};
 use tree::code::Code;
 use tree::request::Request;
+use tree::session::Standing;
 
 use super::super::messages::{Asked, Origin, ToServe};
 use super::super::metrics::Counter;
@@ -66,6 +67,14 @@ impl Replica {
 
     /// Its client ends a session.
     pub(super) fn close_session(&mut self, asked: Asked, session: SessionId, cxid: Xid, now: Now) {
+        let Asked { origin, ticket } = asked;
+        if self.sessions.standing(session) != Standing::Open {
+            return self.tell(origin.core, ToServe::Dropped { conn: origin.conn, ticket });
+        }
+        // From a connection that another one is taking the session from at this moment.
+        if self.owners.get(&session) != Some(&origin) {
+            return self.tell(origin.core, ToServe::Kicked(origin.conn));
+        }
         if self.room_is_out() {
             return self.refuse(asked, Code::SystemError);
         }
