@@ -8,6 +8,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +16,8 @@ use std::time::Duration;
 use glommio::timer::sleep;
 use ids::Millis;
 use net::buffer::{Pool, ReceiveBuffer};
-use net::conn::Connection;
-use net::listener::{Accepted, Listener};
+use net::conn::{Connection, ConnectionOptions};
+use net::listener::{Accepted, ListenAddress, ListenOptions, Listener};
 
 use super::core::Core;
 use super::frontend::Next;
@@ -25,6 +26,8 @@ use super::messages::ConnId;
 use super::notify::Notify;
 use super::replica::Now;
 use super::shared::Shared;
+use super::start::RunError;
+use crate::config::Config;
 
 /// How long a client may take to read its last answer and to close its side.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -152,4 +155,27 @@ pub async fn step_listings(core: Rc<Core>) {
             super::clock::let_others_go().await;
         }
     }
+}
+
+/// The socket that clients connect to.
+///
+/// # Errors
+/// When the kernel refuses it.
+pub fn listen(config: &Config, pool: &Rc<Pool>) -> Result<Listener, RunError> {
+    let local = &config.local;
+    let address = match local.client_address {
+        Some(address) => ListenAddress::At(SocketAddr::new(address, local.client_port)),
+        None => ListenAddress::Any { port: local.client_port },
+    };
+    let mut options = ListenOptions {
+        connection: ConnectionOptions { keepalive: local.client_tcp_keep_alive },
+        ..ListenOptions::default()
+    };
+    if let Some(backlog) = local.listen_backlog {
+        options.backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+    }
+    Listener::bind(address, &options, pool).map_err(|source| {
+        let address = local.client_address.map_or_else(|| "every address".to_owned(), |address| address.to_string());
+        RunError::Listen { address: format!("{address}, port {}", local.client_port), source }
+    })
 }

@@ -4,18 +4,18 @@
 //! Invariant  the end goes in the direction of the messages: the replica takes nothing more and waits for what is in
 //!            flight, then tells serving cores and log that nothing follows; they end when they have heard it.
 
+mod end;
+
 use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use glommio::task::JoinHandle;
-use glommio::timer::{sleep, timeout};
+use glommio::timer::sleep;
 use net::buffer::Pool;
-use net::conn::ConnectionOptions;
-use net::listener::{Accepted, ListenAddress, ListenOptions, Listener};
+use net::listener::Accepted;
 use storage::{DirLock, OsDisk, Snapshots};
 use tree::session::SessionTracker;
 use tree::tree::Tree;
@@ -35,22 +35,13 @@ use super::recovery::{self, Cost, Places};
 use super::replica::{Now, Replica, ReplicaParts};
 use super::settings::ServeSettings;
 use super::shared::Shared;
-use super::signals::{Reason, Stop};
+use super::signals::Stop;
 use super::start::RunError;
 use super::storage::{LogPort, ServerLog, Way};
 use crate::config::Config;
 
 /// The id that a standalone server puts into its sessions' top byte, as ZooKeeper's does.
 const STANDALONE_SID: u8 = 1;
-
-/// How much longer than the replica's own limit the other executors wait to hear that it has ended.
-const END_MARGIN: Duration = Duration::from_secs(2);
-
-/// For clients that read their last answers slowly.
-const LAST_ANSWERS: Duration = Duration::from_millis(10);
-
-/// Pause between two looks at what a stopping server waits for.
-const DRAIN_PAUSE: Duration = Duration::from_millis(1);
 
 /// What all executors of a server are given.
 #[derive(Clone)]
@@ -104,7 +95,7 @@ async fn own_tree(mut shared: Arc<Tree>, is_replica: bool) -> Tree {
             Ok(tree) => return tree,
             Err(still_shared) => shared = still_shared,
         }
-        sleep(DRAIN_PAUSE).await;
+        sleep(end::DRAIN_PAUSE).await;
     }
 }
 
@@ -323,7 +314,7 @@ impl Life {
         take_over: Option<Inlet<Accepted>>,
     ) -> Result<(), RunError> {
         let pool = Pool::new();
-        let listener = if take_over.is_none() { Some(listen(&self.common.config, &pool)?) } else { None };
+        let listener = if take_over.is_none() { Some(connections::listen(&self.common.config, &pool)?) } else { None };
         glommio::spawn_local(connections::step_listings(Rc::clone(core))).detach();
         glommio::spawn_local(watch_surveys(Rc::clone(core))).detach();
         let connections = Connections::new(Rc::clone(core), Arc::clone(&self.common.shared), number, pool);
@@ -340,85 +331,6 @@ impl Life {
             }
         }
         Ok(())
-    }
-
-    /// Gives the roles up: nothing new is taken, what is in flight becomes durable and is answered.
-    async fn end(self, reason: Reason) -> Result<(), RunError> {
-        if let Some(accepting) = &self.accepting {
-            accepting.cancel();
-        }
-        let signal = match reason {
-            Reason::Fatal(reason) => return Err(RunError::Fatal(reason)),
-            Reason::Signal(name) => name,
-        };
-        let drain_max = self.common.config.local.request_throttle.shutdown_timeout_ms;
-        let drain_max = Duration::from_millis(drain_max.into());
-        if let Some(core) = self.core.as_ref().filter(|core| core.orders()) {
-            self.end_replica(core, signal, drain_max).await?;
-        }
-        if let Some(core) = self.core.as_ref().filter(|core| core.serves()) {
-            let ended = Rc::clone(&core.frontend().ended);
-            self.hear_the_end(&ended, drain_max).await?;
-            // The last answers have been handed to the kernel; a moment for clients that read slowly.
-            sleep(LAST_ANSWERS).await;
-            core.frontend().finish_all();
-        }
-        match &self.log {
-            Some(log) => self.end_log(log, drain_max).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn end_replica(&self, core: &Core, signal: &str, drain_max: Duration) -> Result<(), RunError> {
-        let in_flight = core.replica().outstanding();
-        tracing::info!(signal, in_flight, "stopping: nothing new is taken");
-        core.replica().stop_accepting();
-        let deadline = Instant::now() + drain_max;
-        while core.replica().outstanding() > 0 && Instant::now() < deadline {
-            self.look_for_fatal()?;
-            sleep(DRAIN_PAUSE).await;
-        }
-        core.order(Now::read(), Replica::end);
-        while !core.replica().is_drained() && Instant::now() < deadline + END_MARGIN {
-            sleep(DRAIN_PAUSE).await;
-        }
-        Ok(())
-    }
-
-    async fn end_log(&self, log: &LogLife, drain_max: Duration) -> Result<(), RunError> {
-        if let Some(ended) = &log.ended {
-            self.hear_the_end(ended, drain_max).await?;
-        }
-        // With `forceSync=no` answers do not wait for the disk, but the end does.
-        let deadline = Instant::now() + drain_max;
-        while log.log.log().pending() > 0 && Instant::now() < deadline {
-            self.look_for_fatal()?;
-            sleep(DRAIN_PAUSE).await;
-        }
-        if log.log.log().pending() > 0 {
-            let reason = "stopped before the log was synced: the disk did not answer in time";
-            return Err(RunError::Fatal(reason.to_owned()));
-        }
-        Ok(())
-    }
-
-    /// Waits until the replica has said that nothing follows.
-    async fn hear_the_end(&self, ended: &Notify, drain_max: Duration) -> Result<(), RunError> {
-        let heard = timeout(drain_max + END_MARGIN, async {
-            ended.wait().await;
-            Ok(())
-        });
-        if heard.await.is_err() {
-            tracing::warn!("stopping without having heard that the replica has ended");
-        }
-        self.look_for_fatal()
-    }
-
-    fn look_for_fatal(&self) -> Result<(), RunError> {
-        match self.common.stop.reason() {
-            Some(Reason::Fatal(reason)) => Err(RunError::Fatal(reason)),
-            _ => Ok(()),
-        }
     }
 }
 
@@ -442,23 +354,4 @@ fn take_entries(pipeline: Pipeline, entries: Inlet<ToLog>) -> Rc<Notify> {
     let ended = Rc::new(Notify::default());
     glommio::spawn_local(pipeline.take_entries(entries, Rc::clone(&ended))).detach();
     ended
-}
-
-fn listen(config: &Config, pool: &Rc<Pool>) -> Result<Listener, RunError> {
-    let local = &config.local;
-    let address = match local.client_address {
-        Some(address) => ListenAddress::At(SocketAddr::new(address, local.client_port)),
-        None => ListenAddress::Any { port: local.client_port },
-    };
-    let mut options = ListenOptions {
-        connection: ConnectionOptions { keepalive: local.client_tcp_keep_alive },
-        ..ListenOptions::default()
-    };
-    if let Some(backlog) = local.listen_backlog {
-        options.backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
-    }
-    Listener::bind(address, &options, pool).map_err(|source| {
-        let address = local.client_address.map_or_else(|| "every address".to_owned(), |address| address.to_string());
-        RunError::Listen { address: format!("{address}, port {}", local.client_port), source }
-    })
 }

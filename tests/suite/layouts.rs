@@ -294,8 +294,11 @@ fn a_second_server_on_the_same_port_does_not_start() {
         let port = first.address().port();
         let config = first.directory().join("second.cfg");
         let data = first.directory().join("second");
-        std::fs::write(&config, format!("dataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\n", data.display()))
-            .unwrap();
+        std::fs::write(
+            &config,
+            format!("dataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\n", data.display()),
+        )
+        .unwrap();
         let output = std::process::Command::new(env!("CARGO_BIN_EXE_ringkeeper"))
             .args(["server", &format!("-Dringkeeper.layout={layout}")])
             .arg(config)
