@@ -1,6 +1,7 @@
 //! The socket that clients connect to.
 //!
-//! Flow       `bind` -> `accept` again and again; each gives a `Connection` of the executor that called it.
+//! Flow       `bind` -> `accept` again and again; each gives a `Connection` of the executor that called it. Or
+//!            `accept_any`, which gives what any executor can make its own.
 //! Absent     limits per address and in total: who may stay is the server's decision.
 //!
 //! SO_REUSEPORT is not set by default, though glommio's own `bind` would: with it a second server of the same user
@@ -14,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use glommio::net::TcpListener;
+use glommio::net::{AcceptedTcpStream, TcpListener};
 use rustix::{
     io::Errno,
     net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt},
@@ -105,13 +106,25 @@ impl Listener {
     /// A connection that arrives in the very moment of the cancellation may be lost without being closed. Cancel it
     /// only when the server stops.
     pub async fn accept(&self) -> io::Result<Connection> {
+        loop {
+            if let Ok(connection) = self.accept_any().await?.bind(&self.pool) {
+                return Ok(connection);
+            }
+        }
+    }
+
+    /// As [`accept`](Listener::accept), for another executor to serve.
+    ///
+    /// # Errors
+    /// When the listening socket itself is broken.
+    ///
+    /// # Cancel safety
+    /// As [`accept`](Listener::accept).
+    pub async fn accept_any(&self) -> io::Result<Accepted> {
         let mut is_reported = false;
         loop {
-            let error = match self.inner.accept().await {
-                Ok(stream) => match Connection::new(stream, self.connection, &self.pool) {
-                    Ok(connection) => return Ok(connection),
-                    Err(_gone) => continue,
-                },
+            let error = match self.inner.shared_accept().await {
+                Ok(stream) => return Ok(Accepted { stream, connection: self.connection }),
                 Err(error) => io::Error::from(error),
             };
             match error.raw_os_error().map(Errno::from_raw_os_error) {
@@ -126,6 +139,23 @@ impl Listener {
                 Some(_) => {}
             }
         }
+    }
+}
+
+/// An accepted connection that no executor has made its own yet. Dropped before, it stays open until the process ends.
+#[derive(Debug)]
+pub struct Accepted {
+    stream: AcceptedTcpStream,
+    connection: ConnectionOptions,
+}
+
+impl Accepted {
+    /// Makes it a connection of the executor that calls this.
+    ///
+    /// # Errors
+    /// When the peer is already gone.
+    pub fn bind(self, pool: &Rc<Pool>) -> io::Result<Connection> {
+        Connection::new(self.stream.bind_to_executor(), self.connection, pool)
     }
 }
 

@@ -1,7 +1,8 @@
 //! Which executor holds which roles, on which CPU, and whether it polls before it sleeps. Pure.
 //!
 //! Flow       machine + wishes -> [`plan`] -> [`Plan`], which is printed at start and followed by the server.
-//! Invariant  replica, link and log live on exactly one executor each, serve on at least one; no CPU is pinned twice.
+//! Invariant  replica, link and log live on exactly one executor each, serve on at least one; a server without peers has
+//!            no link. No two executors are pinned to one CPU, unless the layout names it twice: then neither polls.
 //! Absent     moving roles at run time. A plan holds until the process ends.
 //!
 //! The measurements behind the rules stand in README.md beside this file: a hop between two sleeping cores costs 20 to
@@ -56,6 +57,8 @@ impl fmt::Display for Role {
 /// What the configuration wants of the plan.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Wishes {
+    /// Whether there are other members to link to. Without, no executor is kept for it.
+    pub has_peers: bool,
     /// Which roles share an executor.
     pub layout: Layout,
     /// How long every executor polls before it sleeps, µs. `None`: as the layout has it.
@@ -111,15 +114,29 @@ impl Plan {
         self.executors.iter().enumerate().filter(move |(_, executor)| executor.holds(role)).map(|(index, _)| index)
     }
 
-    fn check(&self, machine: &Machine) {
-        for role in [Role::Replica, Role::Link, Role::Log] {
+    fn check(&self, machine: &Machine, has_peers: bool) {
+        for role in [Role::Replica, Role::Log] {
             assert_eq!(self.holders(role).count(), 1, "{role} lives on exactly one executor");
         }
+        assert_eq!(self.holders(Role::Link).count(), usize::from(has_peers), "a link only to peers");
+        assert!(self.executors.iter().all(|executor| !executor.roles.is_empty()), "an executor has something to do");
         assert!(self.holders(Role::Serve).count() >= 1, "somebody serves");
-        let mut pinned: Vec<usize> = self.executors.iter().filter_map(Executor::own_cpu).collect();
-        assert!(pinned.iter().all(|&cpu| machine.cpu(cpu).is_some()), "pinned to a CPU that is not ours");
-        pinned.sort_unstable();
-        assert!(pinned.windows(2).all(|pair| pair[0] != pair[1]), "a CPU is pinned twice");
+        let mut pinned = self.executors.iter().filter_map(Executor::own_cpu);
+        assert!(pinned.all(|cpu| machine.cpu(cpu).is_some()), "pinned to a CPU that is not ours");
+        let mut polling: Vec<usize> =
+            self.executors.iter().filter(|executor| executor.spin_us > 0).filter_map(Executor::own_cpu).collect();
+        polling.sort_unstable();
+        assert!(polling.windows(2).all(|pair| pair[0] != pair[1]), "two executors poll on one CPU");
+    }
+
+    /// Executors that share a CPU do not poll: each would take the other's time.
+    fn calm_shared_cpus(&mut self) {
+        let cpus: Vec<usize> = self.executors.iter().filter_map(Executor::own_cpu).collect();
+        for executor in &mut self.executors {
+            if executor.own_cpu().is_some_and(|cpu| cpus.iter().filter(|&&other| other == cpu).count() > 1) {
+                executor.spin_us = 0;
+            }
+        }
     }
 }
 
@@ -146,11 +163,6 @@ pub enum PlanError {
         /// The CPU.
         cpu: usize,
     },
-    /// An explicit layout gives a CPU to two executors.
-    CpuTwice {
-        /// The CPU.
-        cpu: usize,
-    },
     /// An explicit layout leaves a role out, or places one twice that must be one.
     RoleCount {
         /// The role.
@@ -172,7 +184,6 @@ impl fmt::Display for PlanError {
                 write!(f, "layout dedicated needs {DEDICATED_CPUS_MIN} CPUs, {usable} can be used here; use single")
             }
             PlanError::CpuNotAllowed { cpu } => write!(f, "CPU {cpu} does not exist or is not allowed to this process"),
-            PlanError::CpuTwice { cpu } => write!(f, "CPU {cpu} is given to two executors"),
             PlanError::RoleCount { role, found } => {
                 write!(f, "{role} must be placed exactly once, found {found} times")
             }
@@ -198,16 +209,22 @@ pub fn plan(machine: &Machine, wishes: &Wishes) -> Result<Plan, PlanError> {
             single(machine, wishes, format!("{counted}, fewer than {DEDICATED_CPUS_MIN}"))
         }
         Layout::Single => single(machine, wishes, format!("as configured; {counted}")),
-        Layout::Auto => dedicated(machine, counted),
+        Layout::Auto => dedicated(machine, wishes, counted),
         Layout::Dedicated if usable < DEDICATED_CPUS_MIN => return Err(PlanError::TooFewCpus { usable }),
-        Layout::Dedicated => dedicated(machine, format!("as configured; {counted}")),
-        Layout::Explicit(groups) => explicit(machine, groups, format!("as configured; {counted}"))?,
+        Layout::Dedicated => dedicated(machine, wishes, format!("as configured; {counted}")),
+        Layout::Explicit(groups) => explicit(machine, wishes, groups, format!("as configured; {counted}"))?,
     };
     if let Some(spin_us) = wishes.spin_us {
         plan.executors.iter_mut().for_each(|executor| executor.spin_us = spin_us);
     }
-    plan.check(machine);
+    plan.calm_shared_cpus();
+    plan.check(machine, wishes.has_peers);
     Ok(plan)
+}
+
+/// The roles that there are.
+fn roles(wishes: &Wishes) -> Vec<Role> {
+    Role::ALL.into_iter().filter(|&role| role != Role::Link || wishes.has_peers).collect()
 }
 
 /// One executor. It stays unpinned: with few CPUs the kernel's choice (away from interrupts, from a neighbour's load)
@@ -217,20 +234,20 @@ fn single(machine: &Machine, wishes: &Wishes, reason: String) -> Plan {
         None | Some(0) => Pin::Anywhere,
         Some(_) => Pin::Among(machine.cpus().iter().map(|cpu| cpu.id).collect()),
     };
-    Plan { executors: vec![Executor { roles: Role::ALL.to_vec(), pin, spin_us: 0 }], reason }
+    Plan { executors: vec![Executor { roles: roles(wishes), pin, spin_us: 0 }], reason }
 }
 
 /// Replica, link and log on cores that share a cache if any cache has three, since they talk to each other most.
-fn dedicated(machine: &Machine, reason: String) -> Plan {
+fn dedicated(machine: &Machine, wishes: &Wishes, reason: String) -> Plan {
     let cores = by_nearness(machine);
-    let own: Vec<Cpu> = cores.iter().take(3).copied().collect();
+    let roles: Vec<Role> = roles(wishes).into_iter().filter(|&role| role != Role::Serve).collect();
+    let own: Vec<Cpu> = cores.iter().take(roles.len()).copied().collect();
     let others = machine.cpus().iter().filter(|cpu| !own.iter().any(|taken| taken.id == cpu.id));
     // A hyperthread beside a polling core would take half of it. On a machine with few cores there is no choice.
     let away: Vec<Cpu> =
         others.clone().filter(|cpu| !own.iter().any(|taken| taken.core == cpu.core)).copied().collect();
     let serve = if away.is_empty() { others.copied().collect() } else { away };
     let serve_count_max = machine.usable_cpus() - own.len();
-    let roles = [Role::Replica, Role::Link, Role::Log];
     let mut executors: Vec<Executor> =
         roles.iter().zip(&own).map(|(&role, cpu)| pinned(vec![role], cpu.id, DEDICATED_SPIN_US)).collect();
     executors.extend(serve.iter().take(serve_count_max).map(|cpu| pinned(vec![Role::Serve], cpu.id, 0)));
@@ -261,35 +278,36 @@ fn pinned(roles: Vec<Role>, cpu: usize, spin_us: u32) -> Executor {
     Executor { roles, pin: Pin::To(cpu), spin_us }
 }
 
-fn explicit(machine: &Machine, groups: &[Group], reason: String) -> Result<Plan, PlanError> {
+fn explicit(machine: &Machine, wishes: &Wishes, groups: &[Group], reason: String) -> Result<Plan, PlanError> {
     let mut executors = Vec::new();
     for group in groups {
         let serve_alone = group.roles == [Role::Serve];
         if !serve_alone && group.cpus.len() > 1 {
             return Err(PlanError::GroupTooWide { cpus: group.cpus.len() });
         }
-        let mut roles = group.roles.clone();
+        let mut roles: Vec<Role> =
+            group.roles.iter().copied().filter(|&role| role != Role::Link || wishes.has_peers).collect();
         roles.sort_unstable();
+        if roles.is_empty() {
+            continue;
+        }
         let spin_us = if serve_alone { 0 } else { DEDICATED_SPIN_US };
         executors.extend(group.cpus.iter().map(|&cpu| pinned(roles.clone(), cpu, spin_us)));
     }
-    check_explicit(machine, groups, &executors)?;
+    check_explicit(machine, wishes, groups)?;
     executors.sort_by_key(|executor| executor.roles == [Role::Serve]);
     Ok(Plan { executors, reason })
 }
 
-fn check_explicit(machine: &Machine, groups: &[Group], executors: &[Executor]) -> Result<(), PlanError> {
-    let mut cpus: Vec<usize> = executors.iter().filter_map(Executor::own_cpu).collect();
-    if let Some(&cpu) = cpus.iter().find(|&&cpu| machine.cpu(cpu).is_none()) {
+fn check_explicit(machine: &Machine, wishes: &Wishes, groups: &[Group]) -> Result<(), PlanError> {
+    let mut cpus = groups.iter().flat_map(|group| &group.cpus).copied();
+    if let Some(cpu) = cpus.find(|&cpu| machine.cpu(cpu).is_none()) {
         return Err(PlanError::CpuNotAllowed { cpu });
-    }
-    cpus.sort_unstable();
-    if let Some(pair) = cpus.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(PlanError::CpuTwice { cpu: pair[0] });
     }
     for role in Role::ALL {
         let found = groups.iter().flat_map(|group| &group.roles).filter(|&&placed| placed == role).count();
-        if found == 0 || (role != Role::Serve && found > 1) {
+        let may_miss = role == Role::Link && !wishes.has_peers;
+        if (found == 0 && !may_miss) || (role != Role::Serve && found > 1) {
             return Err(PlanError::RoleCount { role, found });
         }
     }

@@ -51,7 +51,9 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 
 /// The plan for this machine. A layout that cannot be had here is wrong like any other setting.
 pub(super) fn plan(loaded: &Loaded) -> Result<Plan, LoadError> {
-    let wishes = Wishes { layout: loaded.config.local.layout.clone(), spin_us: loaded.config.local.spin_us };
+    // A standalone server has nobody to link to.
+    let local = &loaded.config.local;
+    let wishes = Wishes { has_peers: false, layout: local.layout.clone(), spin_us: local.spin_us };
     tuning::plan(&Machine::read(), &wishes).map_err(|error| {
         let setting = loaded.effective.iter().find(|setting| setting.key == "ringkeeper.layout");
         let setting = setting.expect("the layout is an effective setting with a default");

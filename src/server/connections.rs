@@ -1,55 +1,131 @@
-//! The tasks around a serving core's connections: one that accepts, one per connection that reads, one that ends
-//! handshakes which take too long.
+//! The tasks around a serving core's connections: one that accepts for all cores, one that takes in what it hands over,
+//! one per connection that reads, one that ends handshakes which take too long.
 //!
-//! Invariant  no borrow of the frontend is held across an await.
+//! One socket listens, and every connection goes to the core that has the fewest. With a socket per core (SO_REUSEPORT)
+//! the kernel would spread them by hash, which is uneven for the few and long-lived connections that clients keep, and a
+//! second server of the same user would start on the same port without complaint.
+//! Invariant  no borrow of a role is held across an await.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use glommio::timer::sleep;
 use ids::Millis;
 use net::buffer::{Pool, ReceiveBuffer};
-use net::conn::Connection;
-use net::listener::Listener;
+use net::conn::{Connection, ConnectionOptions};
+use net::listener::{Accepted, ListenAddress, ListenOptions, Listener};
 
-use super::frontend::{Frontend, Next};
+use super::core::Core;
+use super::frontend::Next;
+use super::mesh::{Inlet, Outlet, Weigh};
+use super::messages::ConnId;
 use super::notify::Notify;
-use super::replica::{ConnId, Now};
+use super::replica::Now;
+use super::shared::Shared;
+use super::start::RunError;
+use crate::config::Config;
 
 /// How long a client may take to read its last answer and to close its side.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Connections that have not finished their handshake, oldest first.
-pub type Handshaking = Rc<RefCell<VecDeque<(Millis, ConnId)>>>;
+/// How long accepting rests when a core does not take over what it was given. The kernel's queue holds the rest.
+const HAND_OVER_PAUSE: Duration = Duration::from_millis(1);
 
-/// Accepts until the listening socket breaks.
-///
-/// # Errors
-/// When it has.
-pub async fn accept(
-    frontend: Rc<RefCell<Frontend>>,
-    listener: Listener,
-    pool: Rc<Pool>,
-    handshaking: Handshaking,
-) -> std::io::Result<()> {
-    loop {
-        let link = Rc::new(listener.accept().await?);
-        let now = Now::read();
-        let Some((id, resume)) = frontend.borrow_mut().connect(Rc::clone(&link), now) else {
-            link.close();
-            continue;
-        };
-        handshaking.borrow_mut().push_back((now.monotonic, id));
-        glommio::spawn_local(serve(Rc::clone(&frontend), link, id, resume, Rc::clone(&pool))).detach();
+/// Connections that have not finished their handshake, oldest first.
+type Handshaking = RefCell<VecDeque<(Millis, ConnId)>>;
+
+impl Weigh for Accepted {
+    fn weight_bytes(&self) -> usize {
+        0
     }
 }
 
-async fn serve(frontend: Rc<RefCell<Frontend>>, link: Rc<Connection>, id: ConnId, resume: Rc<Notify>, pool: Rc<Pool>) {
+/// What a serving core's connection tasks share.
+pub struct Connections {
+    core: Rc<Core>,
+    shared: Arc<Shared>,
+    /// The core's number.
+    number: u16,
+    pool: Rc<Pool>,
+    handshaking: Handshaking,
+}
+
+impl Connections {
+    /// None yet.
+    pub fn new(core: Rc<Core>, shared: Arc<Shared>, number: u16, pool: Rc<Pool>) -> Connections {
+        Connections { core, shared, number, pool, handshaking: Handshaking::default() }
+    }
+
+    /// Accepts until the listening socket breaks. `others` are the serving cores from number 1 on; this is number 0.
+    ///
+    /// # Errors
+    /// When it has.
+    pub async fn accept(self: Rc<Self>, listener: Listener, others: Vec<Outlet<Accepted>>) -> std::io::Result<()> {
+        assert_eq!(self.number, 0, "the first serving core accepts");
+        loop {
+            let accepted = listener.accept_any().await?;
+            let core = self.shared.assign();
+            if core == self.number {
+                self.welcome(accepted);
+                continue;
+            }
+            let other = &others[usize::from(core) - 1];
+            while other.is_full() {
+                sleep(HAND_OVER_PAUSE).await;
+            }
+            other.post(accepted);
+            other.dispatch();
+        }
+    }
+
+    /// Takes in what another core has accepted for this one.
+    pub async fn take_over(self: Rc<Self>, inlet: Inlet<Accepted>) {
+        while let Some(accepted) = inlet.receive().await {
+            accepted.into_iter().for_each(|accepted| self.welcome(accepted));
+        }
+    }
+
+    fn welcome(self: &Rc<Self>, accepted: Accepted) {
+        let Ok(link) = accepted.bind(&self.pool) else {
+            return self.shared.unassign(self.number);
+        };
+        let (link, now) = (Rc::new(link), Now::read());
+        let Some((id, resume)) = self.core.serve(now, |frontend| frontend.connect(Rc::clone(&link), now)) else {
+            link.close();
+            return self.shared.unassign(self.number);
+        };
+        self.handshaking.borrow_mut().push_back((now.monotonic, id));
+        glommio::spawn_local(serve(Rc::clone(&self.core), link, id, resume, Rc::clone(&self.pool))).detach();
+    }
+
+    /// Ends handshakes that take longer than `timeout_ms`, rounded up to a multiple of it as ZooKeeper's queue does.
+    pub async fn expire_handshakes(self: Rc<Self>, timeout_ms: i64) {
+        let timeout = Duration::from_millis(timeout_ms.unsigned_abs());
+        loop {
+            sleep(timeout).await;
+            let now = super::clock::monotonic().to_i64();
+            loop {
+                let due =
+                    self.handshaking.borrow().front().is_some_and(|(since, _)| since.to_i64() + timeout_ms <= now);
+                if !due {
+                    break;
+                }
+                let Some((_, id)) = self.handshaking.borrow_mut().pop_front() else { break };
+                self.core.frontend().expire_handshake(id);
+            }
+        }
+    }
+}
+
+async fn serve(core: Rc<Core>, link: Rc<Connection>, id: ConnId, resume: Rc<Notify>, pool: Rc<Pool>) {
     let mut inbox = ReceiveBuffer::new(&pool);
     loop {
-        let next = frontend.borrow_mut().on_bytes(id, &mut inbox, Now::read());
+        let now = Now::read();
+        let next = core.serve(now, |frontend| frontend.on_bytes(id, &mut inbox, now));
         match next {
             Next::Receive => match link.receive(&mut inbox).await {
                 Ok(0) | Err(_) => break,
@@ -63,22 +139,43 @@ async fn serve(frontend: Rc<RefCell<Frontend>>, link: Rc<Connection>, id: ConnId
             Next::Close => break,
         }
     }
-    frontend.borrow_mut().disconnect(id);
+    core.serve(Now::read(), |frontend| frontend.disconnect(id));
 }
 
-/// Ends handshakes that take longer than `timeout_ms`, rounded up to a multiple of it as ZooKeeper's queue does.
-pub async fn expire_handshakes(frontend: Rc<RefCell<Frontend>>, handshaking: Handshaking, timeout_ms: i64) {
-    let timeout = Duration::from_millis(timeout_ms.unsigned_abs());
+/// Writes long lists of children slice by slice.
+pub async fn step_listings(core: Rc<Core>) {
+    let work = Rc::clone(&core.frontend().listing_work);
     loop {
-        sleep(timeout).await;
-        let now = super::clock::monotonic().to_i64();
+        work.wait().await;
         loop {
-            let due = handshaking.borrow().front().is_some_and(|(since, _)| since.to_i64() + timeout_ms <= now);
-            if !due {
+            let now = Now::read();
+            if !core.serve(now, |frontend| frontend.step_listings(now)) {
                 break;
             }
-            let Some((_, id)) = handshaking.borrow_mut().pop_front() else { break };
-            frontend.borrow_mut().expire_handshake(id);
+            super::clock::let_others_go().await;
         }
     }
+}
+
+/// The socket that clients connect to.
+///
+/// # Errors
+/// When the kernel refuses it.
+pub fn listen(config: &Config, pool: &Rc<Pool>) -> Result<Listener, RunError> {
+    let local = &config.local;
+    let address = match local.client_address {
+        Some(address) => ListenAddress::At(SocketAddr::new(address, local.client_port)),
+        None => ListenAddress::Any { port: local.client_port },
+    };
+    let mut options = ListenOptions {
+        connection: ConnectionOptions { keepalive: local.client_tcp_keep_alive },
+        ..ListenOptions::default()
+    };
+    if let Some(backlog) = local.listen_backlog {
+        options.backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+    }
+    Listener::bind(address, &options, pool).map_err(|source| {
+        let address = local.client_address.map_or_else(|| "every address".to_owned(), |address| address.to_string());
+        RunError::Listen { address: format!("{address}, port {}", local.client_port), source }
+    })
 }

@@ -1,16 +1,19 @@
 //! Frontend: one serving core's connections. Takes frames, answers reads, hands writes to the replica, tells watchers.
 //!
-//! Flow       bytes -> frames -> `dispatch` -> read answered | write submitted;  commit -> apply -> watches -> replies.
+//! Flow       bytes -> frames -> `dispatch` -> read answered | write posted;  `mail`: commit -> apply -> watches -> replies.
 //! Invariant  a reply is built when its turn in its connection's queue has come, from the tree as it is then; the
 //!            notifications of a transaction enter an outbox before any reply that reflects it.
-//! Absent     waiting. Every method here runs to its end; the tasks in `connections` do the awaiting.
+//! Absent     waiting. Every method here runs to its end; the tasks in `connections` and `core` do the awaiting.
 
 pub mod answer;
 pub mod connection;
 mod dispatch;
 mod handshake;
+mod lifecycle;
 pub mod listing;
+mod mail;
 mod reads;
+pub mod survey;
 pub mod throttle;
 mod watching;
 pub mod words;
@@ -18,21 +21,25 @@ mod writes;
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use ids::{SessionId, Zxid};
 use net::buffer::ReceiveBuffer;
-use net::conn::{Connection, Flushed};
+use net::conn::Flushed;
 use tree::effects::Effects;
 use tree::tree::Tree;
 use tree::watch::Watches;
 
+use super::mesh::Outlet;
+use super::messages::{Asked, ConnId, Origin, ToReplica};
 use super::metrics::{Counter, Latency, Metrics};
 use super::notify::Notify;
-use super::replica::{ConnId, Now, Origin, Replica};
+use super::replica::Now;
 use super::settings::ServeSettings;
+use super::shared::Shared;
 use connection::{Conn, Phase};
 
 /// Bytes of answers that may wait for a client before its requests are no longer read.
@@ -45,9 +52,6 @@ const QUEUE_MAX: usize = 4096;
 /// Bytes of notifications that may wait for a client that does not read. It is disconnected then, and asks with
 /// setWatches for what it missed when it comes back.
 const NOTIFIED_MAX_BYTES: usize = 8 << 20;
-
-/// Transactions applied before other tasks get their turn.
-pub const APPLY_TURN_MAX: usize = 128;
 
 /// What the task that reads a connection does next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,11 +77,13 @@ pub struct Frontend {
     core: u16,
     settings: Rc<ServeSettings>,
     tree: Rc<RefCell<Tree>>,
-    replica: Rc<RefCell<Replica>>,
+    to_replica: Outlet<ToReplica>,
+    shared: Arc<Shared>,
+    /// `globalOutstandingLimit` and the like count for the server: this core's part of them is one of so many.
+    serve_cores: usize,
     slots: Vec<Slot>,
     free: Vec<u32>,
     by_session: HashMap<SessionId, ConnId>,
-    per_address: HashMap<IpAddr, u32>,
     connections: usize,
     watches: Watches,
     effects: Effects,
@@ -95,9 +101,13 @@ pub struct Frontend {
     large_bytes: usize,
     /// Rung when `listings` gets its first entry.
     pub listing_work: Rc<Notify>,
+    /// Rung when the replica has said its last: the server stops.
+    pub ended: Rc<Notify>,
+    /// Rung when a survey begins, which is not waited for without end.
+    pub survey_work: Rc<Notify>,
     /// What it counts and times.
     pub metrics: Metrics,
-    trace_mask: i64,
+    surveys: survey::Surveys,
     /// The digest after each transaction whose zxid is a multiple of 128, oldest first.
     digests: VecDeque<(Zxid, u64)>,
 }
@@ -105,10 +115,11 @@ pub struct Frontend {
 impl Frontend {
     /// A core without connections.
     pub fn new(
-        core: u16,
+        (core, serve_cores): (u16, usize),
         settings: Rc<ServeSettings>,
         tree: Rc<RefCell<Tree>>,
-        replica: Rc<RefCell<Replica>>,
+        to_replica: Outlet<ToReplica>,
+        shared: Arc<Shared>,
     ) -> Frontend {
         let watches = Watches::new(settings.hash_seed);
         let handshakes =
@@ -117,11 +128,12 @@ impl Frontend {
             core,
             settings,
             tree,
-            replica,
+            to_replica,
+            shared,
+            serve_cores,
             slots: Vec::new(),
             free: Vec::new(),
             by_session: HashMap::new(),
-            per_address: HashMap::new(),
             connections: 0,
             watches,
             effects: Effects::default(),
@@ -132,74 +144,17 @@ impl Frontend {
             handshakes,
             large_bytes: 0,
             listing_work: Rc::new(Notify::default()),
+            ended: Rc::new(Notify::default()),
+            survey_work: Rc::new(Notify::default()),
             metrics: Metrics::new(),
-            trace_mask: words::TRACE_MASK_DEFAULT,
+            surveys: survey::Surveys::default(),
             digests: VecDeque::new(),
         }
-    }
-
-    /// Takes a new connection in, unless a limit forbids it: then it is to be closed at once.
-    pub fn connect(&mut self, link: Rc<Connection>, now: Now) -> Option<(ConnId, Rc<Notify>)> {
-        let address = link.peer_addr().ip();
-        let from_address = self.per_address.get(&address).copied().unwrap_or(0);
-        let per_address_max = self.settings.max_client_cnxns;
-        let max = self.settings.max_cnxns as usize;
-        if (per_address_max > 0 && from_address >= per_address_max) || (max > 0 && self.connections >= max) {
-            self.metrics.count(Counter::ConnectionRejected, 1);
-            tracing::warn!(%address, from_address, total = self.connections, "connection refused: maxClientCnxns or maxCnxns reached");
-            return None;
-        }
-        *self.per_address.entry(address).or_insert(0) += 1;
-        self.connections += 1;
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: 0, conn: None });
-            u32::try_from(self.slots.len() - 1).expect("descriptors, and so connections, are fewer than 2^32")
-        });
-        let place = &mut self.slots[slot as usize];
-        assert!(place.conn.is_none(), "a free slot has no tenant");
-        place.generation = place.generation.wrapping_add(1);
-        let id = ConnId { slot, generation: place.generation };
-        let conn = Conn::new(id, link, &super::auth::java_address(address), now.wall);
-        let resume = Rc::clone(&conn.resume);
-        place.conn = Some(conn);
-        Some((id, resume))
-    }
-
-    /// The connection is over: forgets it, its watches and its place in every queue. Its session lives on.
-    pub fn disconnect(&mut self, id: ConnId) {
-        let Some(place) = self.slots.get_mut(id.slot as usize).filter(|place| place.generation == id.generation) else {
-            return;
-        };
-        let Some(conn) = place.conn.take() else { return };
-        self.free.push(id.slot);
-        self.connections -= 1;
-        self.in_process -= conn.outstanding;
-        self.large_bytes -= conn.queue.iter().map(|entry| entry.large_bytes as usize).sum::<usize>();
-        if let Some(connection::Wait::Listing(listing)) = conn.queue.front().map(|entry| &entry.wait) {
-            self.tree.borrow_mut().listing_cancel(listing.id());
-        }
-        conn.link.close();
-        let address = conn.link.peer_addr().ip();
-        if let Some(count) = self.per_address.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                self.per_address.remove(&address);
-            }
-        }
-        self.watches.remove_watcher(watching::watcher(id));
-        if conn.session != SessionId::NONE {
-            if self.by_session.get(&conn.session) == Some(&id) {
-                self.by_session.remove(&conn.session);
-            }
-            self.replica.borrow_mut().detach(self.origin(id), conn.session);
-        }
-        self.release_held_back();
     }
 
     /// Handles everything that `inbox` holds, as far as the connection may be read now.
     pub fn on_bytes(&mut self, id: ConnId, inbox: &mut ReceiveBuffer, now: Now) -> Next {
         let next = self.take_frames(id, inbox, now);
-        self.flush_dirty();
         self.metrics.time(Latency::StageDecode, now.instant.elapsed());
         next
     }
@@ -237,19 +192,20 @@ impl Frontend {
 
     /// `None` when the next frame of the connection may be handled.
     fn reason_not_to_read(&mut self, id: ConnId) -> Option<Next> {
-        let (in_process, limit) = (self.in_process, self.settings.global_outstanding_limit);
-        let is_pipeline_full = self.is_pipeline_full();
-        let log_is_behind = self.replica.borrow().log_is_behind();
+        let is_over_limit = self.is_over_limit();
+        let is_held_up = self.is_held_up();
         let Some(conn) = self.conn(id) else { return Some(Next::Close) };
         match conn.phase {
             Phase::Finished => return Some(Next::Finish),
+            // Whoever closed it may have found its task waiting for something else than the socket.
+            _ if conn.link.is_closed() => return Some(Next::Close),
             Phase::Closing | Phase::Establishing => return Some(Next::Wait),
             Phase::Handshake | Phase::Serving => {}
         }
         if conn.queue.len() >= QUEUE_MAX || conn.link.pending_bytes() > OUTBOX_HIGH_BYTES {
             return Some(Next::Wait);
         }
-        if (in_process > limit && conn.outstanding > 0) || is_pipeline_full || log_is_behind {
+        if (is_over_limit && conn.outstanding > 0) || is_held_up {
             conn.held_since.get_or_insert_with(Instant::now);
             self.held_back.push(id);
             self.metrics.count(Counter::ThrottleWait, 1);
@@ -258,18 +214,36 @@ impl Frontend {
         None
     }
 
+    /// Whether more is in process than `globalOutstandingLimit` lets this core have.
+    fn is_over_limit(&self) -> bool {
+        self.in_process > self.settings.global_outstanding_limit.div_ceil(self.serve_cores)
+    }
+
+    /// Whether nobody may be read for now.
+    fn is_held_up(&self) -> bool {
+        self.is_pipeline_full() || self.shared.log_is_behind() || self.to_replica.is_full()
+    }
+
     fn release_held_back(&mut self) {
-        if self.in_process <= self.settings.global_outstanding_limit && !self.is_pipeline_full() {
-            for id in std::mem::take(&mut self.held_back) {
-                if let Some(conn) = self.conn(id) {
-                    conn.resume.ring();
-                }
+        if self.held_back.is_empty() || self.is_over_limit() || self.is_held_up() {
+            return;
+        }
+        for id in std::mem::take(&mut self.held_back) {
+            if let Some(conn) = self.conn(id) {
+                conn.resume.ring();
             }
         }
     }
 
+    /// The end of a turn: sends answers to clients and messages to the replica.
+    pub fn end_turn(&mut self) {
+        self.flush_dirty();
+        self.to_replica.dispatch();
+        self.release_held_back();
+    }
+
     /// Sends the answers of this turn, one system call a connection.
-    pub fn flush_dirty(&mut self) {
+    fn flush_dirty(&mut self) {
         if self.dirty.is_empty() {
             return;
         }
@@ -309,84 +283,16 @@ impl Frontend {
         }
     }
 
-    /// Applies transactions that the disk holds, answers and notifies. At most [`APPLY_TURN_MAX`]; says whether there
-    /// may be more.
-    pub fn apply_durable(&mut self, now: Now) -> bool {
-        let mut applied = 0;
-        while applied < APPLY_TURN_MAX {
-            let Some(committed) = self.replica.borrow_mut().take_durable() else { break };
-            self.metrics.time(Latency::StageSync, now.instant.saturating_duration_since(committed.prepared_at));
-            self.metrics.time(Latency::StageQuorum, Duration::ZERO);
-            self.apply(&committed, now);
-            applied += 1;
-        }
-        if applied > 0 {
-            self.metrics.count(Counter::Commits, applied as u64);
-            self.metrics.time(Latency::StageApply, now.instant.elapsed());
-            self.flush_dirty();
-            self.release_held_back();
-        }
-        applied == APPLY_TURN_MAX
-    }
-
-    /// Closes the connection that has `session`, without a word. The client learns when it comes back.
-    fn close_session_connection(&mut self, session: SessionId) {
-        if let Some(id) = self.by_session.remove(&session)
-            && let Some(conn) = self.conn(id)
-        {
-            conn.link.close();
-            conn.resume.ring();
-            if conn.phase != Phase::Finished {
-                conn.phase = Phase::Closing;
-            }
-        }
-    }
-
-    /// Another connection has taken over this one's session.
-    fn kick(&mut self, id: ConnId) {
-        if let Some(conn) = self.conn(id) {
-            tracing::debug!(peer = %conn.link.peer_addr(), session = %conn.session, "session re-attached elsewhere; closing this connection");
-            conn.link.close();
-            conn.phase = Phase::Closing;
-            conn.resume.ring();
-        }
-    }
-
-    /// Expires sessions that fell silent. Called once a tick.
-    pub fn expire_sessions(&mut self, now: Now) {
-        let expired = self.replica.borrow_mut().expire(now);
-        for session in &expired {
-            // From now on its frames are dropped; the connection goes when the transaction is applied.
-            if let Some(conn) = self.by_session.get(session).copied().and_then(|id| self.conn(id)) {
-                conn.phase = Phase::Closing;
-            }
-        }
-        self.metrics.count(Counter::StaleSessionsExpired, expired.len() as u64);
-    }
-
-    /// Closes the connection if it has not finished its handshake by now.
-    pub fn expire_handshake(&mut self, id: ConnId) {
-        if let Some(conn) = self.conn(id)
-            && conn.phase == Phase::Handshake
-        {
-            conn.link.close();
-            conn.resume.ring();
-            self.metrics.count(Counter::SessionlessExpired, 1);
-        }
-    }
-
-    /// Tells every connection's task to finish: the server stops.
-    pub fn finish_all(&mut self) {
-        for place in &mut self.slots {
-            if let Some(conn) = &mut place.conn {
-                conn.link.close();
-                conn.resume.ring();
-            }
-        }
-    }
-
     fn origin(&self, id: ConnId) -> Origin {
         Origin { core: self.core, conn: id }
+    }
+
+    /// Names the connection's next request to the replica.
+    fn ask(&mut self, id: ConnId) -> Option<Asked> {
+        let origin = self.origin(id);
+        let conn = self.conn(id)?;
+        conn.tickets = conn.tickets.wrapping_add(1);
+        Some(Asked { origin, ticket: conn.tickets })
     }
 
     fn conn(&mut self, id: ConnId) -> Option<&mut Conn> {

@@ -1,4 +1,4 @@
-//! Housekeeping: what happens by the clock or by count, beside the requests. Sessions expire, containers and TTL nodes
+//! Housekeeping: what happens by the clock or by count beside the requests, where the replica lives. Sessions expire, containers and TTL nodes
 //! are reaped, snapshots are written, the past is purged.
 
 use std::cell::RefCell;
@@ -12,12 +12,12 @@ use tree::reaper::Sweep;
 use tree::tree::Tree;
 
 use super::clock;
-use super::frontend::Frontend;
+use super::core::Core;
 use super::metrics::{Counter, Summary};
-use super::replica::{Now, Replica};
+use super::replica::Now;
 use super::settings::ServeSettings;
 use super::snapshots;
-use super::storage::ServerLog;
+use super::storage::LogPort;
 use crate::config::Purge;
 
 /// Pause after a snapshot that failed: the disk may be full, and trying again at once would not empty it.
@@ -30,14 +30,12 @@ const SWEEP_NODES: usize = 256;
 pub struct Housekeeping {
     /// How often, and how much.
     pub settings: Rc<ServeSettings>,
-    /// Whose connections go with their sessions.
-    pub frontend: Rc<RefCell<Frontend>>,
     /// Who ends sessions and removes nodes, as transactions.
-    pub replica: Rc<RefCell<Replica>>,
+    pub core: Rc<Core>,
     /// What snapshots are of.
     pub tree: Rc<RefCell<Tree>>,
     /// What snapshots make superfluous.
-    pub log: Rc<ServerLog>,
+    pub log: Rc<LogPort>,
     /// Those that are there.
     pub snapshots: RefCell<Snapshots<OsDisk>>,
     /// Where they are.
@@ -61,7 +59,8 @@ impl Housekeeping {
         loop {
             let now = clock::monotonic().to_i64();
             sleep(Duration::from_millis((tick - now % tick).unsigned_abs())).await;
-            self.frontend.borrow_mut().expire_sessions(Now::read());
+            let now = Now::read();
+            self.core.order(now, |replica| replica.expire(now));
         }
     }
 
@@ -79,7 +78,8 @@ impl Housekeeping {
                 clock::let_others_go().await;
             }
             for path in due {
-                self.replica.borrow_mut().delete_container(&path, Now::read());
+                let now = Now::read();
+                self.core.order(now, |replica| replica.delete_container(&path, now));
                 sleep(spacing).await;
             }
         }
@@ -91,11 +91,11 @@ impl Housekeeping {
         let storage = &self.settings.config.local.storage;
         self.purge().await;
         let mut purged = Instant::now();
-        self.replica.borrow_mut().count_towards_snapshot(self.recovered_records, 0);
+        self.core.replica().count_towards_snapshot(self.recovered_records, 0);
         loop {
             let bytes = storage.snap_size_limit_kib.map_or(u64::MAX, |kib| draw(kib.saturating_mul(1024)));
-            self.replica.borrow_mut().set_snapshot_at(draw(storage.snap_count.into()), bytes);
-            let due = Rc::clone(&self.replica.borrow().snapshot_due);
+            self.core.replica().set_snapshot_at(draw(storage.snap_count.into()), bytes);
+            let due = Rc::clone(&self.core.replica().snapshot_due);
             due.wait().await;
             while !self.take_snapshot().await {
                 sleep(SNAPSHOT_RETRY).await;
@@ -110,7 +110,7 @@ impl Housekeeping {
 
     async fn take_snapshot(&self) -> bool {
         let started = Instant::now();
-        self.replica.borrow_mut().snapshot_begins();
+        self.core.replica().snapshot_begins();
         let head = match snapshots::write(&self.tree, &self.snapshot_dir).await {
             Ok(head) => head,
             Err(error) => {
@@ -122,10 +122,10 @@ impl Housekeeping {
         };
         let took = started.elapsed();
         tracing::info!(zxid = %head.zxid, znodes = head.nodes, ?took, "snapshot written");
-        let mut frontend = self.frontend.borrow_mut();
-        frontend.metrics.note(Summary::Snapshot, took.as_millis() as u64);
-        frontend.metrics.count(Counter::Snapshots, 1);
-        drop(frontend);
+        let mut replica = self.core.replica();
+        replica.metrics.note(Summary::Snapshot, took.as_millis() as u64);
+        replica.metrics.count(Counter::Snapshots, 1);
+        drop(replica);
         self.snapshots.borrow_mut().add(head.zxid.to_u64());
         true
     }
@@ -145,11 +145,7 @@ impl Housekeeping {
                 return;
             }
         };
-        match self.log.log().purge_before(oldest).await {
-            Ok(0) => {}
-            Ok(segments) => tracing::info!(segments, below = %ids::Zxid::from_u64(oldest), "log purged"),
-            Err(error) => tracing::warn!("purging the log: {error}"),
-        }
+        self.log.purge_before(oldest).await;
     }
 }
 

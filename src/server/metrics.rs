@@ -205,8 +205,8 @@ pub fn decimal_text(value: f64) -> String {
     text
 }
 
-/// One core's counts and times.
-#[derive(Debug)]
+/// One role's counts and times, on one core.
+#[derive(Clone, Debug)]
 pub struct Metrics {
     counters: Vec<u64>,
     summaries: Vec<Extremes>,

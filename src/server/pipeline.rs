@@ -1,24 +1,24 @@
-//! The tasks between a prepared write and its answer: one that syncs the log, one that applies what is durable, one
-//! that makes segments ahead of use.
+//! The log role: the tasks that sync it, that make segments ahead of use, and that take entries from a replica on
+//! another executor.
 //!
-//! Flow       replica rings `log_work` -> sync -> `on_durable` -> ring `durable` -> apply, answer, notify.
-//! Invariant  a failed sync is never retried: nothing more is acknowledged, and the server stops and says why.
+//! Flow       entry appended -> `work` -> sync -> `FromLog::Durable`.
+//! Invariant  a failed sync is never retried: nothing more is acknowledged, and the server stops and says why. An entry
+//!            that has arrived is appended sooner or later, in order, or the server ends without acknowledging it.
 //!
 //! Group commit: while one sync is in flight everything that arrives gathers in the log's buffer; the next sync takes it
 //! all. The next one begins before the results of the last are applied, so that disk and CPU work at once.
 
-use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use glommio::timer::{sleep, timeout};
-use ids::Zxid;
+use storage::error::AppendError;
 
-use super::clock;
-use super::frontend::Frontend;
-use super::metrics::{Counter, Summary};
+use super::mesh::{Inlet, Outlet};
+use super::messages::{FromLog, ToLog};
 use super::notify::Notify;
-use super::replica::{Now, Replica};
+use super::shared::Shared;
 use super::signals::{Reason, Stop};
 use super::storage::ServerLog;
 
@@ -28,95 +28,123 @@ const QUIET: Duration = Duration::from_secs(1);
 /// Pause between attempts to make a segment when the disk is full.
 const NO_SPACE_PAUSE: Duration = Duration::from_secs(1);
 
-/// What the pipeline's tasks share.
+/// Pause between attempts to append an entry for which there is no room. The replica stops sending at once, so this is
+/// only for what was under way.
+const NO_ROOM_PAUSE: Duration = Duration::from_millis(5);
+
+/// What the log's tasks share.
 #[derive(Clone)]
 pub struct Pipeline {
-    /// The order of writes.
-    pub replica: Rc<RefCell<Replica>>,
-    /// Where they go.
+    /// The log.
     pub log: Rc<ServerLog>,
-    /// Who answers them.
-    pub frontend: Rc<RefCell<Frontend>>,
-    /// Rung when the disk has spoken.
-    pub durable: Rc<Notify>,
-    /// Set when it failed.
+    /// Whom the disk's word concerns.
+    pub reports: Rc<Outlet<FromLog>>,
+    /// Where others see whether there is room.
+    pub shared: Arc<Shared>,
+    /// Set when the disk failed.
     pub stop: Stop,
-    /// `forceSync=no` turns it off, and durability with it.
-    pub force_sync: bool,
     /// A sync that takes longer is logged.
     pub sync_warning: Duration,
 }
 
 impl Pipeline {
+    /// Starts the tasks that the log needs wherever it is.
+    pub fn spawn(&self) {
+        self.look_for_room();
+        glommio::spawn_local(self.clone().sync()).detach();
+        glommio::spawn_local(self.clone().prepare_segments()).detach();
+    }
+
     /// Syncs whenever something waits, until the disk fails.
-    pub async fn sync(self) {
-        let work = Rc::clone(&self.replica.borrow().log_work);
+    async fn sync(self) {
+        let mut before = self.log.taken();
         loop {
             if self.log.log().pending() == 0 {
-                if timeout(QUIET, async {
-                    work.wait().await;
-                    Ok(())
-                })
-                .await
-                .is_ok()
-                {
-                    continue;
+                if !self.wait_for_work().await {
+                    return;
                 }
-                // Nothing came for a while: prove the last batch, then sleep until something does.
-                if let Err(error) = self.log.log().mark().await {
-                    return self.failed(&error);
-                }
-                work.wait().await;
                 continue;
             }
-            let batch = self.replica.borrow().outstanding();
-            if !self.force_sync {
-                self.replica.borrow_mut().trust_memory();
-                self.durable.ring();
-            }
+            let taken = self.log.taken();
             let started = Instant::now();
-            match self.log.sync().await {
-                Ok(upto) => self.on_durable(upto, batch, started),
+            let upto = match self.log.sync().await {
+                Ok(upto) => upto,
                 Err(error) => return self.failed(&error),
+            };
+            let took = started.elapsed();
+            self.report(FromLog::Durable {
+                upto,
+                synced_bytes: taken.bytes,
+                took,
+                batch: taken.entries - before.entries,
+            });
+            before = taken;
+            self.look_for_room();
+            if took > self.sync_warning {
+                tracing::warn!(?took, "the log's sync was slow; every write waits for it (fsync.warningthresholdms)");
             }
         }
     }
 
-    fn on_durable(&self, upto: Zxid, batch: usize, started: Instant) {
-        self.replica.borrow_mut().on_durable(upto);
-        self.durable.ring();
-        let took = started.elapsed();
-        let mut frontend = self.frontend.borrow_mut();
-        frontend.metrics.note(Summary::Fsync, took.as_millis() as u64);
-        frontend.metrics.note(Summary::SyncBatch, batch as u64);
-        if took > self.sync_warning {
-            tracing::warn!(?took, "the log's sync was slow; every write waits for it (fsync.warningthresholdms)");
+    /// Nothing waits: sleeps until something does. When that takes long, the last batch is proven meanwhile. False when
+    /// the disk has failed.
+    async fn wait_for_work(&self) -> bool {
+        let came = timeout(QUIET, async {
+            self.log.work.wait().await;
+            Ok(())
+        });
+        if came.await.is_ok() {
+            return true;
         }
+        if let Err(error) = self.log.log().mark().await {
+            self.failed(&error);
+            return false;
+        }
+        self.log.work.wait().await;
+        true
     }
 
     fn failed(&self, error: &storage::SyncError) {
-        self.frontend.borrow_mut().metrics.count(Counter::UnrecoverableErrors, 1);
+        self.report(FromLog::Failed);
         self.stop.set(Reason::Fatal(format!(
             "{error}; nothing more is acknowledged, because what the disk holds is unknown"
         )));
     }
 
-    /// Applies what is durable whenever there is more of it.
-    pub async fn apply(self) {
-        loop {
-            self.durable.wait().await;
-            loop {
-                let more = self.frontend.borrow_mut().apply_durable(Now::read());
-                if !more {
-                    break;
+    fn report(&self, report: FromLog) {
+        self.reports.post(report);
+        self.reports.dispatch();
+    }
+
+    fn look_for_room(&self) {
+        self.shared.set_log_has_room(self.log.log().has_room());
+    }
+
+    /// Takes entries from a replica on another executor, and rings `ended` behind the last.
+    pub async fn take_entries(self, inlet: Inlet<ToLog>, ended: Rc<Notify>) {
+        while let Some(messages) = inlet.receive().await {
+            for message in messages {
+                match message {
+                    ToLog::Entry { zxid, bytes } => {
+                        while let Err(error) = self.log.append(zxid, &bytes) {
+                            assert!(error != AppendError::TooLong, "the replica has looked at the length");
+                            self.shared.set_log_has_room(false);
+                            sleep(NO_ROOM_PAUSE).await;
+                        }
+                    }
+                    ToLog::PurgeBefore(oldest) => {
+                        let log = Rc::clone(&self.log);
+                        glommio::spawn_local(async move { log.purge_before(oldest).await }).detach();
+                    }
+                    ToLog::End => ended.ring(),
                 }
-                clock::let_others_go().await;
             }
+            self.look_for_room();
         }
     }
 
     /// Makes the next segment ahead of use; when the disk is full, waits for room and says so once.
-    pub async fn prepare_segments(self) {
+    async fn prepare_segments(self) {
         let mut is_full = false;
         loop {
             self.log.log().next_wanted().await;
@@ -133,6 +161,7 @@ impl Pipeline {
                     sleep(NO_SPACE_PAUSE).await;
                 }
             }
+            self.look_for_room();
         }
     }
 }

@@ -1,12 +1,17 @@
-//! Replica: the one place where writes get their order. Prepares them, gives them to the log, says when they count.
+//! Replica: the one place where writes get their order. Prepares them, gives them to the log, tells every core when they
+//! count.
 //!
-//! Flow       write -> prepare against tree + outstanding changes -> txn -> log;  disk's word -> committed, in order.
-//! Invariant  applied <= durable <= prepared, by zxid. Nothing leaves `take_durable` that the disk has not confirmed.
-//! Absent     connections and replies (`frontend`), and the disk itself: the log task moves `durable` forward.
+//! Flow       `handle` -> prepare against tree + outstanding changes -> txn -> log;  `on_log` -> `announce`, in order.
+//! Invariant  applied <= announced <= durable <= prepared, by zxid. Nothing is announced that the disk has not confirmed.
+//! Absent     connections and replies (`frontend`), and the disk itself: the log role moves `durable` forward.
+
+mod announce;
+mod sessions;
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use ids::{Millis, SessionId, Xid, Zxid};
@@ -15,33 +20,25 @@ use net::opcode::OpCode;
 use net::record as wire;
 use tree::acl::Identity;
 use tree::code::Code;
+use tree::effects::Effects;
 use tree::prep::{Prep, PrepContext, PrepSettings};
 use tree::request::Request;
 use tree::session::{SessionTracker, Standing};
 use tree::tree::Tree;
-use tree::txn::{Txn, TxnOp};
 
+use super::admin::Word;
 use super::codec;
+use super::mesh::Outlet;
+use super::messages::Origin;
+use super::messages::{Asked, Committed, Facts, ReplicaFacts, SurveyId, ToReplica, ToServe, Write};
+use super::metrics::Metrics;
 use super::notify::Notify;
-use super::storage::ServerLog;
+use super::shared::Shared;
+use super::storage::LogPort;
 
-/// A connection, by the slot it has on its core. The generation tells it from earlier tenants of the slot.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ConnId {
-    /// Index into the core's connections.
-    pub slot: u32,
-    /// How many connections had the slot before.
-    pub generation: u32,
-}
-
-/// Who waits for an answer, or holds a session: a connection of one serving core.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Origin {
-    /// Number of the serving core.
-    pub core: u16,
-    /// The connection on it.
-    pub conn: ConnId,
-}
+/// Bytes that wait for the disk, or are being written, above which clients are not read: a quarter of what the log
+/// itself takes, so that what is already received always fits.
+const BEHIND_BYTES: u64 = 8 << 20;
 
 /// The two clocks at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -54,53 +51,26 @@ pub struct Now {
     pub instant: Instant,
 }
 
-/// A transaction that the disk holds, to be applied next.
-#[derive(Debug)]
-pub struct Committed {
-    /// What happens.
-    pub txn: Txn,
-    /// Who asked; `None` when the server itself did.
-    pub origin: Option<Origin>,
-    /// When it was given to the log.
-    pub prepared_at: Instant,
-}
-
-/// What became of a write that was handed in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Submitted {
-    /// It has a zxid; its answer comes when it is committed.
-    Queued,
-    /// It has none; answer with this code when its turn comes.
-    Refused(Code),
-    /// Its session lives on another connection now: close this one without an answer.
-    Moved,
-    /// Its session is closing or gone: no answer.
-    Dropped,
-}
-
-/// What became of a wish to re-attach.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Attached {
-    /// The session is this connection's now; the connection that had it, if any, must go.
-    Yes(Option<Origin>),
-    /// Unknown or closing.
-    No,
-}
-
-/// A write as the wire brought it.
-pub struct Write<'a> {
-    /// The connection that sent it.
-    pub origin: Origin,
-    /// Its session.
-    pub session: SessionId,
-    /// Its number.
-    pub cxid: Xid,
-    /// What it asks.
-    pub op: OpCode,
-    /// The record behind the header.
-    pub body: &'a [u8],
-    /// Who asks, as known when it was received.
-    pub identities: &'a [Identity],
+/// What a replica is made of.
+pub struct ReplicaParts {
+    /// Recovered. Shared with the serving core of this executor, if there is one.
+    pub tree: Rc<RefCell<Tree>>,
+    /// Nobody else applies to that tree.
+    pub applies: bool,
+    /// Where transactions go.
+    pub log: Rc<LogPort>,
+    /// The serving cores, by their number.
+    pub serve: Vec<Outlet<ToServe>>,
+    /// What all executors see.
+    pub shared: Arc<Shared>,
+    /// Settings that decide about writes.
+    pub settings: PrepSettings,
+    /// `forceSync=no` turns it off, and durability with it.
+    pub force_sync: bool,
+    /// Without sessions.
+    pub sessions: SessionTracker,
+    /// The next session's id.
+    pub first_session: SessionId,
 }
 
 /// No snapshot is due, whatever comes.
@@ -109,17 +79,25 @@ const NOT_DUE: (u64, u64) = (u64::MAX, u64::MAX);
 /// The order of writes, and the sessions.
 pub struct Replica {
     tree: Rc<RefCell<Tree>>,
+    /// The tree is this role's alone, so that it applies what it announces; else the serving core beside it does.
+    applies: bool,
+    effects: Effects,
     prep: Prep,
     settings: PrepSettings,
     sessions: SessionTracker,
     owners: HashMap<SessionId, Origin>,
-    log: Rc<ServerLog>,
-    /// Prepared, in zxid order, not yet taken.
-    outstanding: VecDeque<Committed>,
+    log: Rc<LogPort>,
+    serve: Vec<Outlet<ToServe>>,
+    shared: Arc<Shared>,
+    /// Prepared, in zxid order, not yet announced.
+    outstanding: VecDeque<Arc<Committed>>,
     prepared: Zxid,
     durable: Zxid,
-    /// Rung when the log has something to write.
-    pub log_work: Rc<Notify>,
+    announced: Zxid,
+    /// Bytes of all entries given to the log, and of those that it has synced.
+    logged_bytes: u64,
+    synced_bytes: u64,
+    force_sync: bool,
     next_session: i64,
     accepting: bool,
     /// Transactions and bytes of log since the last snapshot was begun, and the numbers at which the next one is due.
@@ -127,187 +105,134 @@ pub struct Replica {
     snapshot_at: (u64, u64),
     /// Rung when a snapshot is due.
     pub snapshot_due: Rc<Notify>,
+    /// Rung when there is something to announce without the disk's word.
+    pub unsynced_work: Rc<Notify>,
+    /// What it counts and times.
+    pub metrics: Metrics,
 }
 
 impl Replica {
-    /// A replica that continues after what `tree` holds. All its sessions get their full timeout from `now` on.
-    pub fn new(
-        tree: Rc<RefCell<Tree>>,
-        log: Rc<ServerLog>,
-        settings: PrepSettings,
-        mut sessions: SessionTracker,
-        first_session: SessionId,
-        now: Millis,
-    ) -> Replica {
+    /// A replica that continues after what its tree holds. All its sessions get their full timeout from `now` on.
+    pub fn new(parts: ReplicaParts, now: Millis) -> Replica {
+        let ReplicaParts { tree, applies, log, serve, shared, settings, force_sync, mut sessions, first_session } =
+            parts;
         let last = tree.borrow().last_zxid();
         for (session, timeout_ms) in tree.borrow().sessions() {
             sessions.track(session, timeout_ms, now);
         }
         Replica {
             tree,
+            applies,
+            effects: Effects::deaf(),
             prep: Prep::new(),
             settings,
             sessions,
             owners: HashMap::new(),
             log,
+            serve,
+            shared,
             outstanding: VecDeque::new(),
             prepared: last,
             durable: last,
-            log_work: Rc::new(Notify::default()),
+            announced: last,
+            logged_bytes: 0,
+            synced_bytes: 0,
+            force_sync,
             next_session: first_session.to_i64(),
             accepting: true,
             since_snapshot: (0, 0),
             snapshot_at: NOT_DUE,
             snapshot_due: Rc::new(Notify::default()),
+            unsynced_work: Rc::new(Notify::default()),
+            metrics: Metrics::new(),
         }
     }
 
-    /// Takes one write of a client.
-    pub fn submit(&mut self, write: &Write<'_>, now: Now) -> Submitted {
-        if !self.is_live(write.session) {
-            return Submitted::Dropped;
+    /// Carries out what a serving core asks.
+    pub fn handle(&mut self, message: ToReplica, now: Now) {
+        match message {
+            ToReplica::Write(write) => self.write(&write, now),
+            ToReplica::Open { asked, timeout_ms, seen } => self.open(asked, timeout_ms, seen, now),
+            ToReplica::Attach { origin, session, timeout_ms, seen, is_password_right } => {
+                let attached = is_password_right.then_some(session);
+                self.attach(origin, session, attached, timeout_ms, seen, now);
+            }
+            ToReplica::Close { asked, session, cxid } => self.close_session(asked, session, cxid, now),
+            ToReplica::Sync(Asked { origin, ticket }) => {
+                self.tell(origin.core, ToServe::Synced { conn: origin.conn, ticket });
+            }
+            ToReplica::Touch(session) => self.touch(session, now),
+            ToReplica::Detach { origin, session } => self.detach(origin, session),
+            ToReplica::Ask(survey, word) => self.ask(survey, word),
+            ToReplica::Facts(survey, facts) => self.tell(survey.core, ToServe::Facts(survey, facts)),
         }
-        if self.owners.get(&write.session) != Some(&write.origin) {
-            return Submitted::Moved;
+    }
+
+    fn write(&mut self, write: &Write, now: Now) {
+        let Asked { origin, ticket } = write.asked;
+        if self.sessions.standing(write.session) != Standing::Open {
+            return self.tell(origin.core, ToServe::Dropped { conn: origin.conn, ticket });
+        }
+        if self.owners.get(&write.session) != Some(&origin) {
+            return self.tell(origin.core, ToServe::Kicked(origin.conn));
         }
         if self.room_is_out() {
-            return Submitted::Refused(Code::SystemError);
+            return self.refuse(write.asked, Code::SystemError);
         }
-        let decoded = match wire::Request::decode(write.op, write.body) {
+        let decoded = match wire::Request::decode(write.op, &write.body) {
             Some(Ok(decoded)) => decoded,
             // A broken multi consumes a zxid in ZooKeeper, and clients can see it; nothing else broken does, and not one
             // that breaks at a null ACL list (`CreateOptions` throws what its caller does not catch).
             Some(Err(error)) if write.op == OpCode::Multi && error != DecodeError::NullAcl => {
-                let request = Request::MultiUndecodable;
-                self.order(&request, Some(write.origin), write.session, write.cxid, write.identities, now);
-                return Submitted::Queued;
+                return self.order_write(&Request::MultiUndecodable, write, now);
             }
-            Some(Err(_)) => return Submitted::Refused(Code::MarshallingError),
-            None => return Submitted::Refused(Code::Unimplemented),
+            Some(Err(_)) => return self.refuse(write.asked, Code::MarshallingError),
+            None => return self.refuse(write.asked, Code::Unimplemented),
         };
-        let Some(request) = codec::request::to_tree(&decoded) else {
-            return Submitted::Refused(Code::Unimplemented);
-        };
-        self.order(&request, Some(write.origin), write.session, write.cxid, write.identities, now);
-        Submitted::Queued
-    }
-
-    /// Starts a session for `origin`. Its id is known at once, its existence when the transaction is committed.
-    /// `None` when the disk has no room for it.
-    pub fn create_session(&mut self, origin: Origin, timeout_ms: i32, now: Now) -> Option<SessionId> {
-        if self.room_is_out() {
-            return None;
+        match codec::request::to_tree(&decoded) {
+            Some(request) => self.order_write(&request, write, now),
+            None => self.refuse(write.asked, Code::Unimplemented),
         }
-        let session = SessionId::new(self.next_session);
-        self.next_session = self.next_session.wrapping_add(1);
-        self.sessions.track(session, timeout_ms, now.monotonic);
-        self.owners.insert(session, origin);
-        let request = Request::CreateSession { timeout_ms };
-        self.order(&request, Some(origin), session, Xid::new(0), &[], now);
-        Some(session)
-    }
-
-    /// Gives a living session to `origin`, with a new timeout. Whoever presents it has been checked.
-    pub fn attach(&mut self, origin: Origin, session: SessionId, timeout_ms: i32, now: Now) -> Attached {
-        if !self.sessions.renew(session, timeout_ms, now.monotonic) {
-            return Attached::No;
-        }
-        let previous = self.owners.insert(session, origin);
-        Attached::Yes(previous.filter(|previous| *previous != origin))
-    }
-
-    /// The connection is gone. The session lives on, without an owner, until it expires or is attached again.
-    pub fn detach(&mut self, origin: Origin, session: SessionId) {
-        if self.owners.get(&session) == Some(&origin) {
-            self.owners.remove(&session);
-        }
-    }
-
-    /// Ends a session: its client asked (`origin`), or it expired. False when the disk has no room to say so.
-    pub fn close_session(&mut self, session: SessionId, cxid: Xid, origin: Option<Origin>, now: Now) -> bool {
-        if self.room_is_out() {
-            return false;
-        }
-        self.sessions.set_closing(session);
-        self.order(&Request::CloseSession, origin, session, cxid, &[], now);
-        true
     }
 
     /// Removes a container or TTL node that is due, if it still is one without children when its turn comes.
     pub fn delete_container(&mut self, path: &str, now: Now) {
         if !self.room_is_out() {
             let request = Request::DeleteContainer { path };
-            self.order(&request, None, SessionId::NONE, Xid::new(0), &[], now);
+            self.order(&request, &Order::by_server(SessionId::NONE), now);
         }
     }
 
-    /// Somebody heard from `session`. False when it is closing or gone.
-    pub fn touch(&mut self, session: SessionId, now: Millis) -> bool {
-        self.sessions.touch(session, now)
-    }
-
-    /// Whether `session` is tracked and not closing.
-    pub fn is_live(&self, session: SessionId) -> bool {
-        self.sessions.standing(session) == Standing::Open
-    }
-
-    /// Ends every session whose time is up, and says which. Without room on the disk none can end: they wait for it.
-    pub fn expire(&mut self, now: Now) -> Vec<SessionId> {
-        let mut due = Vec::new();
-        if self.room_is_out() {
-            return due;
+    /// Asks everybody, itself too, for what a word needs. The answers go to whoever was asked for the word.
+    fn ask(&mut self, survey: SurveyId, word: Word) {
+        let is_dump = word == Word::Dump;
+        let facts = ReplicaFacts {
+            metrics: matches!(word, Word::Mntr | Word::Srvr | Word::Stat).then(|| self.metrics.clone()),
+            sessions: self.sessions.len(),
+            outstanding: self.outstanding.len(),
+            has_room: self.log.has_room(),
+            expiries: self.sessions.buckets().filter(|_| is_dump).map(|(due, ids)| (due, ids.collect())).collect(),
+        };
+        if word == Word::Srst {
+            self.metrics.reset();
         }
-        self.sessions.expire(now.monotonic, &mut due);
-        for session in &due {
-            tracing::info!(%session, "session expired; closing it");
-            self.order(&Request::CloseSession, None, *session, Xid::new(0), &[], now);
+        for core in &self.serve {
+            core.post(ToServe::Ask(survey, word));
         }
-        due
+        self.tell(survey.core, ToServe::Facts(survey, Box::new(Facts::Replica(facts))));
     }
 
-    /// The disk's word that everything up to `upto` survives a crash.
-    pub fn on_durable(&mut self, upto: Zxid) {
-        assert!(upto <= self.prepared, "the disk confirmed {upto}, prepared is only {}", self.prepared);
-        self.durable = self.durable.max(upto);
+    fn tell(&self, core: u16, message: ToServe) {
+        self.serve[usize::from(core)].post(message);
     }
 
-    /// `forceSync=no`: what is in memory counts as durable. Survives a crash of nothing.
-    pub fn trust_memory(&mut self) {
-        self.durable = self.prepared;
+    fn refuse(&self, asked: Asked, code: Code) {
+        self.tell(asked.origin.core, ToServe::Refused { conn: asked.origin.conn, ticket: asked.ticket, code });
     }
 
-    /// The next transaction that the disk holds. The caller applies it and calls [`Replica::applied`] before anything
-    /// else is handed in.
-    pub fn take_durable(&mut self) -> Option<Committed> {
-        let first = self.outstanding.front()?;
-        if first.txn.zxid > self.durable {
-            return None;
-        }
-        self.outstanding.pop_front()
-    }
-
-    /// `committed` is in the tree.
-    pub fn applied(&mut self, txn: &Txn) {
-        self.prep.applied(txn.zxid);
-        if let TxnOp::CloseSession { .. } = txn.op {
-            self.sessions.remove(txn.session);
-            self.owners.remove(&txn.session);
-        }
-    }
-
-    /// Transactions that are prepared and not yet taken.
+    /// Transactions that are prepared and not yet announced.
     pub fn outstanding(&self) -> usize {
         self.outstanding.len()
-    }
-
-    /// The session tracker, for reports.
-    pub fn sessions(&self) -> &SessionTracker {
-        &self.sessions
-    }
-
-    /// Whether so much waits for the disk that clients must not be read for now.
-    pub fn log_is_behind(&self) -> bool {
-        self.log.is_behind()
     }
 
     /// Sets when the next snapshot is due: transactions or bytes of log since the last one was begun.
@@ -337,41 +262,55 @@ impl Replica {
         self.accepting = false;
     }
 
-    /// Whether the log takes writes.
-    pub fn has_room(&self) -> bool {
-        self.log.has_room()
-    }
-
     fn room_is_out(&self) -> bool {
-        !self.accepting || !self.has_room()
+        !self.accepting || !self.log.has_room()
     }
 
-    fn order(
-        &mut self,
-        request: &Request<'_>,
-        origin: Option<Origin>,
-        session: SessionId,
-        cxid: Xid,
-        identities: &[Identity],
-        now: Now,
-    ) {
+    fn order_write(&mut self, request: &Request<'_>, write: &Write, now: Now) {
+        let order = Order {
+            asked: Some(write.asked),
+            session: write.session,
+            cxid: write.cxid,
+            identities: &write.identities,
+            frame: Some(&write.body),
+        };
+        self.order(request, &order, now);
+    }
+
+    fn order(&mut self, request: &Request<'_>, order: &Order<'_>, now: Now) {
         // A standalone server has no epochs: ZooKeeper lets the counter run on into the high half, and so do we.
         let zxid = Zxid::from_u64(self.prepared.to_u64() + 1);
         let context = PrepContext {
-            session,
+            session: order.session,
             standing: Standing::Open,
-            cxid,
+            cxid: order.cxid,
             zxid,
             time: now.wall.to_i64(),
-            identities,
-            frame: None,
+            identities: order.identities,
+            frame: order.frame,
             settings: &self.settings,
         };
         let mut txn = self.prep.prepare(&self.tree.borrow(), &context, request);
-        let entry_len = self.log.append(&mut txn);
+        let entry_len = self.log.append(&mut txn) as u64;
         self.prepared = zxid;
-        self.count_towards_snapshot(1, entry_len as u64);
-        self.outstanding.push_back(Committed { txn, origin, prepared_at: now.instant });
-        self.log_work.ring();
+        self.logged_bytes += entry_len;
+        self.count_towards_snapshot(1, entry_len);
+        self.outstanding.push_back(Arc::new(Committed { txn, asked: order.asked, prepared_at: now.instant }));
+    }
+}
+
+/// Whose a request is, and who waits for it.
+struct Order<'a> {
+    asked: Option<Asked>,
+    session: SessionId,
+    cxid: Xid,
+    identities: &'a [Identity],
+    frame: Option<&'a bytes::Bytes>,
+}
+
+impl Order<'_> {
+    /// The server's own.
+    fn by_server(session: SessionId) -> Order<'static> {
+        Order { asked: None, session, cxid: Xid::new(0), identities: &[], frame: None }
     }
 }

@@ -1,6 +1,8 @@
-//! The server's log: transactions in ZooKeeper's own form, one record each, keyed by zxid.
+//! The server's log: transactions in ZooKeeper's own form, one record each, keyed by zxid; and the replica's way to it,
+//! which leads to the same executor or to another.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use ids::Zxid;
 use storage::error::{AppendError, SyncError};
@@ -9,43 +11,49 @@ use storage::os::OsDisk;
 use tree::txn::{Txn, TxnOp};
 
 use super::codec;
+use super::mesh::Outlet;
+use super::messages::ToLog;
+use super::notify::Notify;
 
-/// Bytes that wait for the disk, or are being written, above which clients are not read: a quarter of what the log
-/// itself takes, so that what is already received always fits.
-const BEHIND_BYTES: usize = 8 << 20;
-
-/// The log, with the encoding of what goes in.
+/// The log, with what its syncs are measured by.
 pub struct ServerLog {
     log: Log<OsDisk>,
-    /// Where an entry is encoded before it is copied behind the log's record header. Reused, so it allocates rarely.
-    scratch: RefCell<Vec<u8>>,
+    entries: Cell<u64>,
+    bytes: Cell<u64>,
+    /// Rung when there is something to sync.
+    pub work: Notify,
+}
+
+/// Entries and bytes that a log has taken since it was opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Taken {
+    /// Entries.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 impl ServerLog {
     /// Around an open log.
     pub fn new(log: Log<OsDisk>) -> ServerLog {
-        ServerLog { log, scratch: RefCell::new(Vec::new()) }
+        ServerLog { log, entries: Cell::new(0), bytes: Cell::new(0), work: Notify::default() }
     }
 
-    /// Takes a transaction, in memory, and says how long its entry is. The caller has seen that there is room.
+    /// Takes an entry, in memory.
     ///
-    /// A closeSession that lists more ephemerals than a record holds is written without the list, as ZooKeeper did before
-    /// 3.6: applying it removes whatever the session owns then, which is the same.
-    pub fn append(&self, txn: &mut Txn) -> usize {
-        let scratch = &mut *self.scratch.borrow_mut();
-        scratch.clear();
-        codec::txn::encode(txn, scratch);
-        let mut taken = self.log.append(txn.zxid.to_u64(), scratch);
-        if let (Err(AppendError::TooLong), TxnOp::CloseSession { paths }) = (&taken, &mut txn.op) {
-            *paths = None;
-            scratch.clear();
-            codec::txn::encode(txn, scratch);
-            taken = self.log.append(txn.zxid.to_u64(), scratch);
-        }
-        if let Err(error) = taken {
-            panic!("the log had room before the transaction was prepared, and now: {error}");
-        }
-        scratch.len()
+    /// # Errors
+    /// It was not taken.
+    pub fn append(&self, zxid: Zxid, entry: &[u8]) -> Result<(), AppendError> {
+        self.log.append(zxid.to_u64(), entry)?;
+        self.entries.set(self.entries.get() + 1);
+        self.bytes.set(self.bytes.get() + entry.len() as u64);
+        self.work.ring();
+        Ok(())
+    }
+
+    /// What it has taken, synced or not.
+    pub fn taken(&self) -> Taken {
+        Taken { entries: self.entries.get(), bytes: self.bytes.get() }
     }
 
     /// Makes everything that waits durable. See [`Log::sync`].
@@ -56,18 +64,117 @@ impl ServerLog {
         self.log.sync().await.map(Zxid::from_u64)
     }
 
-    /// Whether a write would be taken.
-    pub fn has_room(&self) -> bool {
-        self.log.has_room()
-    }
-
-    /// Whether so much waits for the disk that clients should not be read.
-    pub fn is_behind(&self) -> bool {
-        self.log.pending() > BEHIND_BYTES
-    }
-
     /// The log itself, for the tasks that look after it.
     pub fn log(&self) -> &Log<OsDisk> {
         &self.log
+    }
+
+    /// Removes what a snapshot up to `oldest` makes superfluous.
+    pub async fn purge_before(&self, oldest: u64) {
+        match self.log.purge_before(oldest).await {
+            Ok(0) => {}
+            Ok(segments) => tracing::info!(segments, below = %Zxid::from_u64(oldest), "log purged"),
+            Err(error) => tracing::warn!("purging the log: {error}"),
+        }
+    }
+}
+
+/// The replica's way to the log.
+pub struct LogPort {
+    way: Way,
+    record_len_max: usize,
+    /// Where an entry is encoded. Reused, so it allocates rarely.
+    scratch: RefCell<Vec<u8>>,
+}
+
+/// Where the log is.
+pub enum Way {
+    /// On this executor.
+    Near(Rc<ServerLog>),
+    /// On another one.
+    Far(Outlet<ToLog>, std::sync::Arc<super::shared::Shared>),
+}
+
+impl LogPort {
+    /// To a log whose records may have this length.
+    pub fn new(way: Way, record_len_max: usize) -> LogPort {
+        LogPort { way, record_len_max, scratch: RefCell::new(Vec::new()) }
+    }
+
+    /// Hands a transaction over and says how long its entry is. The caller has seen that there is room.
+    ///
+    /// A closeSession that lists more ephemerals than a record holds is written without the list, as ZooKeeper did before
+    /// 3.6: applying it removes whatever the session owns then, which is the same.
+    pub fn append(&self, txn: &mut Txn) -> usize {
+        let scratch = &mut *self.scratch.borrow_mut();
+        scratch.clear();
+        codec::txn::encode(txn, scratch);
+        if scratch.len() > self.record_len_max
+            && let TxnOp::CloseSession { paths } = &mut txn.op
+        {
+            *paths = None;
+            scratch.clear();
+            codec::txn::encode(txn, scratch);
+        }
+        match &self.way {
+            Way::Near(log) => {
+                if let Err(error) = log.append(txn.zxid, scratch) {
+                    panic!("the log had room before the transaction was prepared, and now: {error}");
+                }
+            }
+            Way::Far(outlet, _) => outlet.post(ToLog::Entry { zxid: txn.zxid, bytes: scratch.as_slice().to_vec() }),
+        }
+        scratch.len()
+    }
+
+    /// Whether a write would be taken. Of a far log this is a moment old: what it cannot take then waits there, neither
+    /// lost nor acknowledged, until there is room.
+    pub fn has_room(&self) -> bool {
+        match &self.way {
+            Way::Near(log) => log.log.has_room(),
+            Way::Far(_, shared) => shared.log_has_room(),
+        }
+    }
+
+    /// Whether the way to the log is full.
+    pub fn is_full(&self) -> bool {
+        match &self.way {
+            Way::Near(_) => false,
+            Way::Far(outlet, _) => outlet.is_full(),
+        }
+    }
+
+    /// Whether everything that was handed over is on its way.
+    pub fn is_drained(&self) -> bool {
+        match &self.way {
+            Way::Near(_) => true,
+            Way::Far(outlet, _) => outlet.is_drained(),
+        }
+    }
+
+    /// Sends what was handed over in this turn.
+    pub fn dispatch(&self) {
+        if let Way::Far(outlet, _) = &self.way {
+            outlet.dispatch();
+        }
+    }
+
+    /// Removes, or has removed, what a snapshot up to `oldest` makes superfluous.
+    pub async fn purge_before(&self, oldest: u64) {
+        match &self.way {
+            Way::Near(log) => log.purge_before(oldest).await,
+            Way::Far(outlet, _) => {
+                outlet.post(ToLog::PurgeBefore(oldest));
+                outlet.dispatch();
+            }
+        }
+    }
+
+    /// Nothing follows.
+    pub fn end(&self) {
+        if let Way::Far(outlet, _) = &self.way {
+            outlet.post(ToLog::End);
+            outlet.dispatch();
+        }
     }
 }

@@ -15,7 +15,7 @@ use crate::hash;
 /// Number of the list that lets everybody do everything.
 pub(crate) const OPEN: u32 = 0;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     /// `None` for a free number.
     list: Option<AclList>,
@@ -23,7 +23,7 @@ struct Entry {
 }
 
 /// The table.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct AclTable {
     entries: Vec<Entry>,
     by_content: HashTable<u32>,

@@ -9,7 +9,7 @@ const WORDS: usize = 64;
 const CHUNK_BITS: usize = WORDS * 64;
 
 /// A set of `u32` ids.
-#[derive(Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub(crate) struct IdSet {
     chunks: Vec<Option<Box<[u64; WORDS]>>>,
     len: usize,

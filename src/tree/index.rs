@@ -14,7 +14,7 @@ use crate::znode::{NodeId, ROOT, Slab};
 const SHARD_BITS: u32 = 12;
 
 /// All shards.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Index {
     shards: Box<[HashTable<NodeId>]>,
 }

@@ -17,7 +17,7 @@ use crate::znode::{NONE, NodeId, Slab};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ListingId(u64);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Listing {
     id: ListingId,
     parent: NodeId,
@@ -29,7 +29,7 @@ struct Listing {
 }
 
 /// All listings under way: rarely more than a few.
-#[derive(Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub(crate) struct Listings {
     active: Vec<Listing>,
     last_id: u64,

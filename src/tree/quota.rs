@@ -113,7 +113,7 @@ pub fn fuzz_quota_text(input: &[u8]) {
 }
 
 /// The covered paths.
-#[derive(Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub(crate) struct QuotaPaths {
     covered: HashSet<Box<str>, NumberHash>,
 }

@@ -76,7 +76,7 @@ pub struct SnapshotHead {
 }
 
 /// A snapshot under way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct SnapshotRun {
     sessions: Vec<(i64, i32)>,
     acl_next: u32,
@@ -89,7 +89,7 @@ pub(crate) struct SnapshotRun {
 }
 
 /// A node as it was when the snapshot began.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Image {
     path: Box<str>,
     data: Option<OwnData>,
@@ -97,7 +97,7 @@ struct Image {
     stat: StatPersisted,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum OwnData {
     Small(Box<[u8]>),
     Large(Bytes),

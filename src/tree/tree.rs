@@ -42,8 +42,9 @@ impl Default for TreeOptions {
     }
 }
 
-/// The replicated state: what transactions, applied in order, make of an empty server.
-#[derive(Debug)]
+/// The replicated state: what transactions, applied in order, make of an empty server. A clone is another core's
+/// replica: it continues by itself, from the same state; large values stay shared.
+#[derive(Clone, Debug)]
 pub struct Tree {
     pub(crate) slab: Slab,
     pub(crate) index: Index,

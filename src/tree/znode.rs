@@ -50,7 +50,7 @@ impl Data<'_> {
 }
 
 /// One node. Sibling links form the parent's list of children, newest first.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Node {
     /// Name, then the data unless it is null or large.
     block: Box<[u8]>,
@@ -75,7 +75,7 @@ pub(crate) struct Node {
 }
 
 /// What most nodes do not have.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Inner {
     pub(crate) pzxid: i64,
     pub(crate) cversion: i32,
@@ -266,7 +266,7 @@ impl Node {
 }
 
 /// All nodes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Slab {
     chunks: Vec<Box<[Node; CHUNK_NODES]>>,
     first_free: NodeId,

@@ -12,6 +12,7 @@ mod differential;
 mod four_letter;
 mod kazoo;
 mod kill9;
+mod layouts;
 mod protocol;
 mod reaping;
 mod tidy;

@@ -1,11 +1,11 @@
 use super::*;
 
 fn auto(machine: &Machine) -> Plan {
-    plan(machine, &Wishes::default()).unwrap()
+    plan(machine, &Wishes { has_peers: true, ..Wishes::default() }).unwrap()
 }
 
 fn wish(layout: &str) -> Wishes {
-    Wishes { layout: layout.parse().unwrap(), spin_us: None }
+    Wishes { has_peers: true, layout: layout.parse().unwrap(), spin_us: None }
 }
 
 /// `cores` cores of two threads, numbered as Linux does: CPU n and n + cores are siblings.
@@ -95,10 +95,32 @@ fn explicit_layouts_are_followed() {
 }
 
 #[test]
+fn executors_that_share_a_cpu_do_not_poll() {
+    let wishes = Wishes { spin_us: Some(50), ..wish("replica=0/log+link=1/serve=1-2") };
+    let plan = plan(&Machine::uniform(3), &wishes).unwrap();
+    assert_eq!(pins(&plan), [0, 1, 1, 2]);
+    let spins: Vec<u32> = plan.executors.iter().map(|executor| executor.spin_us).collect();
+    assert_eq!(spins, [50, 0, 0, 50]);
+}
+
+#[test]
+fn without_peers_nothing_is_kept_for_the_link() {
+    let alone = |layout: &str| Wishes { has_peers: false, ..wish(layout) };
+    let dedicated = plan(&Machine::uniform(4), &alone("auto")).unwrap();
+    let roles: Vec<_> = dedicated.executors.iter().map(|executor| executor.roles.as_slice()).collect();
+    assert_eq!(roles, [[Role::Replica], [Role::Log], [Role::Serve], [Role::Serve]]);
+    let single = plan(&Machine::uniform(2), &alone("auto")).unwrap();
+    assert_eq!(single.executors[0].roles, [Role::Replica, Role::Log, Role::Serve]);
+    for layout in ["replica=0/log=1/link=2/serve=3", "replica=0/log=1/serve=3"] {
+        let plan = plan(&Machine::uniform(4), &alone(layout)).unwrap();
+        assert_eq!(pins(&plan), [0, 1, 3], "{layout}");
+    }
+}
+
+#[test]
 fn explicit_layouts_that_cannot_be_are_refused() {
     let cases = [
         ("replica+link+log+serve=9", PlanError::CpuNotAllowed { cpu: 9 }),
-        ("replica=0/link=0/log=1/serve=2", PlanError::CpuTwice { cpu: 0 }),
         ("replica=0/link=1/serve=2", PlanError::RoleCount { role: Role::Log, found: 0 }),
         ("replica=0/replica+link=1/log=2/serve=3", PlanError::RoleCount { role: Role::Replica, found: 2 }),
         ("replica+link+log+serve=0-1", PlanError::GroupTooWide { cpus: 2 }),

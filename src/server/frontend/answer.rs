@@ -15,8 +15,9 @@ use tree::code::Code;
 use tree::request::CreateKind;
 
 use super::super::codec;
+use super::super::messages::ConnId;
 use super::super::metrics::Latency;
-use super::super::replica::{ConnId, Now};
+use super::super::replica::Now;
 use super::Frontend;
 use super::connection::{Phase, op_letters};
 

@@ -16,9 +16,9 @@ use net::opcode::OpCode;
 use tree::acl::Identity;
 use tree::code::Code;
 
+use super::super::messages::ConnId;
 use super::super::metrics::RequestLatency;
 use super::super::notify::Notify;
-use super::super::replica::ConnId;
 use super::listing::PendingListing;
 
 /// Bytes of identities of one connection. Each auth packet may add one, and every list with an `auth` entry copies them.
@@ -57,8 +57,18 @@ pub struct Entry {
 /// What a request waits for.
 #[derive(Debug)]
 pub enum Wait {
-    /// A write: its transaction.
-    Commit,
+    /// The replica's word: a transaction, a refusal, a session.
+    Commit {
+        /// Which of the connection's questions to the replica it is.
+        ticket: u32,
+    },
+    /// Sync: the replica's word that everything committed before has come. Then it is a read.
+    Sync {
+        /// As above.
+        ticket: u32,
+        /// The record.
+        body: Bytes,
+    },
     /// A read: the writes before it. Keeps what it asks and who asked.
     Turn {
         /// The record.
@@ -151,6 +161,8 @@ pub struct Conn {
     pub notified_bytes: usize,
     /// The session is known to be alive until the clock leaves this tick; spares a look-up per frame.
     pub touched_tick: i64,
+    /// Questions to the replica so far.
+    pub tickets: u32,
     /// Since when it is not read although it has sent something.
     pub held_since: Option<Instant>,
     /// For `cons`.
@@ -174,6 +186,7 @@ impl Conn {
             held: Vec::new(),
             notified_bytes: 0,
             touched_tick: i64::MIN,
+            tickets: 0,
             held_since: None,
             stats: ConnStats::new(wall),
         }
@@ -185,9 +198,9 @@ impl Conn {
         self.queue.push_back(entry);
     }
 
-    /// Takes the first request off the queue.
-    pub fn dequeue(&mut self) -> Option<Entry> {
-        let entry = self.queue.pop_front()?;
+    /// Takes a request out of the queue.
+    pub fn remove(&mut self, at: usize) -> Option<Entry> {
+        let entry = if at == 0 { self.queue.pop_front() } else { self.queue.remove(at) }?;
         self.outstanding -= usize::from(entry.xid > 0);
         Some(entry)
     }

@@ -13,8 +13,9 @@ use net::record::{AuthPacket, ReplyHeader, RequestHeader, SaslRequest, SaslRespo
 use tree::code::Code;
 
 use super::super::auth::{Verdict, authenticate};
+use super::super::messages::{ConnId, ToReplica, Write};
 use super::super::metrics::Counter;
-use super::super::replica::{ConnId, Now, Submitted, Write};
+use super::super::replica::Now;
 use super::answer::Question;
 use super::connection::{Entry, Phase, Wait};
 use super::{Frontend, Next};
@@ -48,33 +49,40 @@ impl Frontend {
                 self.answer_last(question, 0, Code::SessionClosedRequireSaslAuth, now);
                 Some(Next::Finish)
             }
-            _ if !self.touch(id, now) => None,
-            _ if question.received != now.instant
-                && let Some(next) = self.throttle_request(question, now) =>
-            {
-                next
-            }
-            Some(OpCode::CloseSession) => self.close_session(question, now),
-            Some(op) if op.is_write() => self.submit(question, op, body, now),
-            Some(_) => self.read_in_turn(question, body, now),
-            None => {
-                tracing::debug!(peer = ?self.peer(id), op = header.op, "unknown operation");
+            op => self.request(question, op.ok_or(header.op), body, now),
+        }
+    }
+
+    /// A request that counts as a sign of life. `Err` is a number that is no operation.
+    fn request(&mut self, question: Question, op: Result<OpCode, i32>, body: &[u8], now: Now) -> Option<Next> {
+        self.touch(question.conn, now);
+        if question.received != now.instant
+            && let Some(next) = self.throttle_request(question, now)
+        {
+            return next;
+        }
+        match op {
+            Ok(OpCode::CloseSession) => self.close_session(question),
+            Ok(OpCode::Sync) => self.sync(question, body),
+            Ok(op) if op.is_write() => self.submit(question, op, body, now),
+            Ok(_) => self.read_in_turn(question, body, now),
+            Err(op) => {
+                tracing::debug!(peer = ?self.peer(question.conn), op, "unknown operation");
                 self.unimplemented(question, now)
             }
         }
     }
 
-    /// Tells the replica that the session lives, unless it has been told in this tick. False when it does not.
-    fn touch(&mut self, id: ConnId, now: Now) -> bool {
+    /// Tells the replica that the session lives, unless it has been told in this tick.
+    fn touch(&mut self, id: ConnId, now: Now) {
         let tick_time_ms = self.settings.tick_time_ms;
-        let Some(conn) = self.conn(id) else { return false };
+        let Some(conn) = self.conn(id) else { return };
         let session = conn.session;
         let tick = (now.monotonic.to_i64() + i64::from(conn.timeout_ms)) / tick_time_ms;
-        if tick == conn.touched_tick {
-            return true;
+        if tick != conn.touched_tick {
+            conn.touched_tick = tick;
+            self.to_replica.post(ToReplica::Touch(session));
         }
-        conn.touched_tick = tick;
-        self.replica.borrow_mut().touch(session, now.monotonic)
     }
 
     fn lacks_enforced_auth(&mut self, id: ConnId) -> bool {
@@ -159,46 +167,39 @@ impl Frontend {
             return None;
         }
         self.metrics.count(Counter::PrepQueued, 1);
+        let asked = self.ask(question.conn)?;
         let conn = self.conn(question.conn)?;
-        let (session, identities) = (conn.session, Arc::clone(&conn.identities));
         let write = Write {
-            origin: self.origin(question.conn),
-            session,
+            asked,
+            session: conn.session,
             cxid: Xid::new(question.xid),
             op,
-            body,
-            identities: &identities,
+            body: Bytes::copy_from_slice(body),
+            identities: Arc::clone(&conn.identities),
         };
-        let submitted = self.replica.borrow_mut().submit(&write, now);
-        match submitted {
-            Submitted::Queued => self.enqueue_sized(question, Wait::Commit, body.len()),
-            Submitted::Refused(code) => {
-                if code == Code::SystemError {
-                    self.metrics.count(Counter::WritesRefusedNoSpace, 1);
-                }
-                self.enqueue(question, Wait::Refused(code));
-                self.run_queue(question.conn, now);
-            }
-            Submitted::Dropped => {}
-            Submitted::Moved => return Some(Next::Close),
-        }
+        self.to_replica.post(ToReplica::Write(write));
+        self.enqueue_sized(question, Wait::Commit { ticket: asked.ticket }, body.len());
         None
     }
 
-    fn close_session(&mut self, question: Question, now: Now) -> Option<Next> {
-        let origin = self.origin(question.conn);
+    fn close_session(&mut self, question: Question) -> Option<Next> {
+        let asked = self.ask(question.conn)?;
         let conn = self.conn(question.conn)?;
         conn.phase = Phase::Closing;
         let session = conn.session;
         assert_ne!(session, SessionId::NONE, "a connection that is served has a session");
-        if self.replica.borrow_mut().close_session(session, Xid::new(question.xid), Some(origin), now) {
-            self.enqueue(question, Wait::Commit);
-        } else {
-            self.enqueue(question, Wait::Refused(Code::SystemError));
-            self.run_queue(question.conn, now);
-        }
+        self.to_replica.post(ToReplica::Close { asked, session, cxid: Xid::new(question.xid) });
+        self.enqueue(question, Wait::Commit { ticket: asked.ticket });
         // Whatever the client sends behind it is not read.
         Some(Next::Wait)
+    }
+
+    /// Goes by the replica: what another client of another core was told before is seen by the reads behind it.
+    fn sync(&mut self, question: Question, body: &[u8]) -> Option<Next> {
+        let asked = self.ask(question.conn)?;
+        self.to_replica.post(ToReplica::Sync(asked));
+        self.enqueue(question, Wait::Sync { ticket: asked.ticket, body: Bytes::copy_from_slice(body) });
+        None
     }
 
     fn read_in_turn(&mut self, question: Question, body: &[u8], now: Now) -> Option<Next> {
@@ -225,7 +226,7 @@ impl Frontend {
         loop {
             let Some(conn) = self.conn(id) else { return };
             match conn.queue.front().map(|entry| &entry.wait) {
-                None | Some(Wait::Commit | Wait::Listing(_)) => return,
+                None | Some(Wait::Commit { .. } | Wait::Sync { .. } | Wait::Listing(_)) => return,
                 Some(Wait::Turn { .. } | Wait::Refused(_) | Wait::Done { .. }) => {}
             }
             let Some((question, wait)) = self.dequeue(id) else { return };
@@ -246,15 +247,20 @@ impl Frontend {
                         self.finish(id);
                     }
                 }
-                Wait::Commit | Wait::Listing(_) => unreachable!("looked at above"),
+                Wait::Commit { .. } | Wait::Sync { .. } | Wait::Listing(_) => unreachable!("looked at above"),
             }
         }
     }
 
     /// Takes the first request off a connection's queue.
     pub(super) fn dequeue(&mut self, id: ConnId) -> Option<(Question, Wait)> {
+        self.remove(id, 0)
+    }
+
+    /// Takes a request out of a connection's queue.
+    pub(super) fn remove(&mut self, id: ConnId, at: usize) -> Option<(Question, Wait)> {
         let conn = self.conn(id)?;
-        let entry = conn.dequeue()?;
+        let entry = conn.remove(at)?;
         conn.resume.ring();
         self.in_process -= usize::from(entry.xid > 0);
         self.large_bytes -= entry.large_bytes as usize;

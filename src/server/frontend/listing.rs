@@ -13,7 +13,8 @@ use tree::listing::ListingId;
 use tree::watch::Watch;
 
 use super::super::codec;
-use super::super::replica::{ConnId, Now};
+use super::super::messages::ConnId;
+use super::super::replica::Now;
 use super::Frontend;
 use super::answer::Question;
 use super::connection::{Entry, Wait};
@@ -89,7 +90,6 @@ impl Frontend {
                 self.end_listing(id, now);
             }
         }
-        self.flush_dirty();
         !self.listings.is_empty()
     }
 

@@ -22,7 +22,8 @@ use tree::tree::Tree;
 use tree::watch::Watch;
 
 use super::super::codec;
-use super::super::replica::{ConnId, Now};
+use super::super::messages::ConnId;
+use super::super::replica::Now;
 use super::Frontend;
 use super::answer::Question;
 

@@ -14,8 +14,9 @@ use tree::code::Code;
 use tree::prep_eager::eager_check;
 
 use super::super::codec;
+use super::super::messages::ConnId;
 use super::super::metrics::{Counter, Summary};
-use super::super::replica::{ConnId, Now};
+use super::super::replica::Now;
 use super::answer::Question;
 use super::connection::Wait;
 use super::{Frontend, Next};

@@ -19,8 +19,9 @@ use tree::effects::{ChangeKind, Effects};
 use tree::watch::{Watch, WatcherId, WatcherType};
 use tree::watch_fire::{EventKind, Notification, Rewatch};
 
+use super::super::messages::ConnId;
 use super::super::metrics::{Counter, Summary};
-use super::super::replica::{ConnId, Now};
+use super::super::replica::Now;
 use super::answer::Question;
 use super::reads::decoded;
 use super::{Frontend, NOTIFIED_MAX_BYTES, Slot};

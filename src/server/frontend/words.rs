@@ -1,4 +1,4 @@
-//! Four-letter words: gathers the facts and has them written.
+//! Four-letter words: what this core knows by itself is answered at once, the rest from a survey of all cores.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,9 +12,11 @@ use super::super::admin::Word;
 use super::super::admin::dates::java_date;
 use super::super::admin::host;
 use super::super::admin::report::{self, Bucket, ConnFacts, SessionFacts, Summary, VERSION_TEXT};
+use super::super::messages::{ConnId, ServeFacts};
 use super::super::metrics::{decimal_text, line};
-use super::super::replica::{ConnId, Now};
+use super::super::replica::Now;
 use super::connection::{Conn, Phase};
+use super::survey::Survey;
 use super::{Frontend, Next};
 
 /// ZooKeeper's default trace mask.
@@ -42,68 +44,85 @@ impl Frontend {
         }
         let text = match word.refusal(&self.settings.whitelist) {
             Some(refusal) => refusal,
-            None => self.answer_word(word, mask.and_then(Result::ok), now),
+            None => match self.text_of_own(word, mask.and_then(Result::ok)) {
+                Some(text) => text,
+                None => {
+                    self.begin_survey(id, word, now);
+                    return Some(Next::Wait);
+                }
+            },
         };
+        self.answer_word(id, &text);
+        Some(Next::Finish)
+    }
+
+    /// Gives a connection the text that it asked for, which is its last.
+    pub(super) fn answer_word(&mut self, id: ConnId, text: &str) {
         self.metrics.packets_sent += 1;
         if let Some(conn) = self.conn(id) {
             conn.link.outbox().raw(text.as_bytes());
         }
         self.mark_dirty(id);
         self.finish(id);
-        Some(Next::Finish)
     }
 
-    fn answer_word(&mut self, word: Word, mask: Option<i64>, now: Now) -> String {
-        match word {
+    /// The text of a word for which this core needs nobody else.
+    fn text_of_own(&self, word: Word, mask: Option<i64>) -> Option<String> {
+        Some(match word {
             Word::Ruok => "imok".to_owned(),
-            Word::Srvr => report::srvr(&self.summary()),
-            Word::Stat => report::stat(&self.summary(), &self.connections()),
-            Word::Cons => report::cons(&self.connections()),
-            Word::Crst => {
-                self.slots.iter_mut().filter_map(|slot| slot.conn.as_mut()).for_each(|conn| conn.stats.reset());
-                "Connection stats reset.\n".to_owned()
-            }
-            Word::Srst => {
-                self.metrics.reset();
-                "Server stats reset.\n".to_owned()
-            }
-            Word::Mntr => self.mntr(now),
             Word::Conf => self.conf(),
-            Word::Dump => self.dump(now),
             Word::Envi => envi(),
             Word::Dirs => {
                 let (data, log) = self.directory_sizes();
                 format!("datadir_size: {data}\nlogdir_size: {log}\n")
             }
             Word::Isro => "rw".to_owned(),
-            Word::Gtmk => self.trace_mask.to_string(),
+            Word::Gtmk => self.shared.trace_mask().to_string(),
             Word::Stmk => {
-                self.trace_mask = mask.unwrap_or(self.trace_mask);
-                self.trace_mask.to_string()
+                let mask = mask.unwrap_or(self.shared.trace_mask());
+                self.shared.set_trace_mask(mask);
+                mask.to_string()
             }
             Word::Hash => self.hash(),
-            Word::Wchs => self.wchs(),
-            Word::Wchc => self.wchc(),
-            Word::Wchp => self.wchp(),
             Word::TelnetClose => String::new(),
+            Word::Srvr | Word::Stat | Word::Cons | Word::Crst | Word::Srst | Word::Mntr | Word::Dump => return None,
+            Word::Wchs | Word::Wchc | Word::Wchp => return None,
+        })
+    }
+
+    /// The text of a word to which everybody has said his part.
+    pub(super) fn survey_text(&self, survey: &Survey, now: Now) -> String {
+        match survey.word {
+            Word::Srvr => report::srvr(&self.summary(survey)),
+            Word::Stat => report::stat(&self.summary(survey), &connections(survey)),
+            Word::Cons => report::cons(&connections(survey)),
+            Word::Crst => "Connection stats reset.\n".to_owned(),
+            Word::Srst => "Server stats reset.\n".to_owned(),
+            Word::Mntr => self.mntr(survey, now),
+            Word::Dump => self.dump(survey, now),
+            Word::Wchs => wchs(survey),
+            Word::Wchc => wchc(survey),
+            Word::Wchp => wchp(survey),
+            word => unreachable!("{word:?} needs no survey"),
         }
     }
 
-    fn summary(&self) -> Summary {
+    fn summary(&self, survey: &Survey) -> Summary {
         let tree = self.tree.borrow();
         Summary {
-            latency: self.metrics.requests,
-            received: self.metrics.packets_received,
-            sent: self.metrics.packets_sent,
-            connections: self.connections,
-            outstanding: self.in_process,
+            latency: survey.metrics.requests,
+            received: survey.metrics.packets_received,
+            sent: survey.metrics.packets_sent,
+            connections: sum(survey, |core| core.connections),
+            outstanding: sum(survey, |core| core.in_process),
             zxid: tree.last_zxid(),
             mode: "standalone",
             node_count: tree.node_count() as u64 + 1,
         }
     }
 
-    fn connections(&self) -> Vec<ConnFacts> {
+    /// For `cons` and `stat`: this core's connections.
+    pub(super) fn connections(&self) -> Vec<ConnFacts> {
         self.all().map(facts).collect()
     }
 
@@ -136,26 +155,23 @@ impl Frontend {
         pairs.iter().map(|(key, value)| format!("{key}={value}\n")).collect()
     }
 
-    fn dump(&self, now: Now) -> String {
-        let replica = self.replica.borrow();
+    fn dump(&self, survey: &Survey, now: Now) -> String {
         let wall_at = |due: Millis| java_date(now.wall.to_i64() + due.to_i64() - now.monotonic.to_i64());
-        let sessions: Vec<Bucket> = replica
-            .sessions()
-            .buckets()
+        let expiries = survey.replica.expiries.iter();
+        let sessions: Vec<Bucket> = expiries
             .map(|(due, ids)| Bucket {
-                due: wall_at(due),
-                lines: ids.map(|id| format!("0x{:x}", id.to_i64())).collect(),
+                due: wall_at(*due),
+                lines: ids.iter().map(|id| format!("0x{:x}", id.to_i64())).collect(),
             })
             .collect();
         let tree = self.tree.borrow();
         let ephemerals: Vec<(SessionId, Vec<String>)> =
             tree.ephemeral_owners().map(|(session, paths)| (session, paths.collect())).collect();
         let mut by_due: BTreeMap<i64, Vec<String>> = BTreeMap::new();
-        for conn in self.all() {
-            let idle_ms = i64::from(self.settings.config.local.sessionless_timeout_ms);
-            let due = now.monotonic.to_i64() + i64::from(conn.timeout_ms).max(idle_ms);
-            let line =
-                format!("ip: {} sessionId: 0x{:x}", report::java_socket(conn.link.peer_addr()), conn.session.to_i64());
+        let idle_ms = i64::from(self.settings.config.local.sessionless_timeout_ms);
+        for (peer, session, timeout_ms) in survey.serve.iter().flat_map(|core| &core.timeouts) {
+            let due = now.monotonic.to_i64() + i64::from(*timeout_ms).max(idle_ms);
+            let line = format!("ip: {} sessionId: 0x{:x}", report::java_socket(*peer), session.to_i64());
             by_due.entry(due / idle_ms * idle_ms).or_default().push(line);
         }
         let connections: Vec<Bucket> =
@@ -171,64 +187,27 @@ impl Frontend {
         out
     }
 
-    fn wchs(&self) -> String {
-        let totals = self.watches.totals();
-        format!(
-            "{} connections watching {} paths\nTotal watches:{}\n\n",
-            totals.connections, totals.paths, totals.watches
-        )
-    }
-
-    fn wchc(&self) -> String {
-        let mut out = String::new();
-        self.watches.by_watcher(|watcher, paths| {
-            let _ = writeln!(out, "0x{:x}", self.session_of(watcher.0).to_i64());
-            for path in paths {
-                let _ = writeln!(out, "\t{path}");
-            }
-        });
-        out.push('\n');
-        out
-    }
-
-    fn wchp(&self) -> String {
-        let mut out = String::new();
-        self.watches.by_path(|path, watchers| {
-            let _ = writeln!(out, "{path}");
-            for watcher in watchers {
-                let _ = writeln!(out, "\t0x{:x}", self.session_of(watcher.0).to_i64());
-            }
-        });
-        out.push('\n');
-        out
-    }
-
-    fn session_of(&self, slot: u32) -> SessionId {
-        self.slots.get(slot as usize).and_then(|place| place.conn.as_ref()).map_or(SessionId::NONE, |conn| conn.session)
-    }
-
-    fn mntr(&self, now: Now) -> String {
+    fn mntr(&self, survey: &Survey, now: Now) -> String {
         let mut out = String::new();
         line(&mut out, "", "version", VERSION_TEXT);
         line(&mut out, "", "server_state", "standalone");
         let tree = self.tree.borrow();
-        let replica = self.replica.borrow();
-        let requests = &self.metrics.requests;
-        let size =
-            |pick: fn((u32, u32, u32)) -> u32| self.metrics.response_size.map_or(-1, |sizes| i64::from(pick(sizes)));
+        let (metrics, replica) = (&survey.metrics, &survey.replica);
+        let requests = &metrics.requests;
+        let size = |pick: fn((u32, u32, u32)) -> u32| metrics.response_size.map_or(-1, |sizes| i64::from(pick(sizes)));
         let gauges: [(&str, i64); 21] = [
             ("min_latency", requests.min_ms as i64),
             ("max_latency", requests.max_ms as i64),
-            ("packets_received", self.metrics.packets_received as i64),
-            ("packets_sent", self.metrics.packets_sent as i64),
-            ("num_alive_connections", self.connections as i64),
-            ("outstanding_requests", self.in_process as i64),
+            ("packets_received", metrics.packets_received as i64),
+            ("packets_sent", metrics.packets_sent as i64),
+            ("num_alive_connections", sum(survey, |core| core.connections) as i64),
+            ("outstanding_requests", sum(survey, |core| core.in_process) as i64),
             ("uptime", now.monotonic.to_i64() - self.settings.started.to_i64()),
             ("znode_count", tree.node_count() as i64 + 1),
-            ("watch_count", self.watches.len() as i64),
+            ("watch_count", sum(survey, |core| core.watch_count) as i64),
             ("ephemerals_count", tree.ephemeral_count() as i64),
             ("approximate_data_size", tree.approximate_data_size() as i64),
-            ("global_sessions", replica.sessions().len() as i64),
+            ("global_sessions", replica.sessions as i64),
             ("local_sessions", 0),
             ("open_file_descriptor_count", host::open_descriptors()),
             ("max_file_descriptor_count", host::descriptors_max()),
@@ -236,18 +215,70 @@ impl Frontend {
             ("max_client_response_size", size(|(_, _, max)| max)),
             ("min_client_response_size", size(|(_, min, _)| min)),
             ("auth_failed_count", 0),
-            ("log_has_room", i64::from(replica.has_room())),
-            ("outstanding_txns", replica.outstanding() as i64),
+            ("log_has_room", i64::from(replica.has_room)),
+            ("outstanding_txns", replica.outstanding as i64),
         ];
         line(&mut out, "", "avg_latency", requests.average_text());
         for (name, value) in gauges {
             line(&mut out, "", name, value);
         }
-        line(&mut out, "", "connection_drop_probability", decimal_text(self.handshakes.drop_probability()));
+        let drop_probability = survey.serve.iter().map(|core| core.drop_probability).fold(0.0, f64::max);
+        line(&mut out, "", "connection_drop_probability", decimal_text(drop_probability));
         write_quotas(&mut out, &tree);
-        self.metrics.write_mntr(&mut out);
+        metrics.write_mntr(&mut out);
         out
     }
+}
+
+fn sum(survey: &Survey, of: impl Fn(&ServeFacts) -> usize) -> usize {
+    survey.serve.iter().map(of).sum()
+}
+
+fn connections(survey: &Survey) -> Vec<ConnFacts> {
+    survey.serve.iter().flat_map(|core| core.conns.iter().cloned()).collect()
+}
+
+/// Sessions by path, of all cores.
+fn by_path(survey: &Survey) -> BTreeMap<&str, Vec<SessionId>> {
+    let mut out: BTreeMap<&str, Vec<SessionId>> = BTreeMap::new();
+    for (path, sessions) in survey.serve.iter().flat_map(|core| &core.by_path) {
+        out.entry(path).or_default().extend(sessions);
+    }
+    out
+}
+
+fn wchs(survey: &Survey) -> String {
+    let paths = match survey.serve.as_slice() {
+        [only] => only.watches.paths,
+        _ => by_path(survey).len(),
+    };
+    let connections = sum(survey, |core| core.watches.connections);
+    let watches = sum(survey, |core| core.watches.watches);
+    format!("{connections} connections watching {paths} paths\nTotal watches:{watches}\n\n")
+}
+
+fn wchc(survey: &Survey) -> String {
+    let mut out = String::new();
+    for (session, paths) in survey.serve.iter().flat_map(|core| &core.by_session) {
+        let _ = writeln!(out, "0x{:x}", session.to_i64());
+        for path in paths {
+            let _ = writeln!(out, "\t{path}");
+        }
+    }
+    out.push('\n');
+    out
+}
+
+fn wchp(survey: &Survey) -> String {
+    let mut out = String::new();
+    for (path, sessions) in by_path(survey) {
+        let _ = writeln!(out, "{path}");
+        for session in sessions {
+            let _ = writeln!(out, "\t0x{:x}", session.to_i64());
+        }
+    }
+    out.push('\n');
+    out
 }
 
 /// Limits and usage of all quotas, summed up by first path component, hard limits before soft ones.

@@ -6,8 +6,9 @@ use net::opcode::OpCode;
 use tree::apply::OpResult;
 use tree::txn::TxnOp;
 
+use super::super::messages::{Asked, Committed};
 use super::super::metrics::Counter;
-use super::super::replica::{Committed, ConnId, Now};
+use super::super::replica::Now;
 use super::Frontend;
 use super::answer::encode_result;
 use super::connection::Wait;
@@ -17,13 +18,12 @@ const DIGEST_EVERY: u64 = 128;
 const DIGESTS_MAX: usize = 1024;
 
 impl Frontend {
-    /// Carries out one transaction that the disk holds.
+    /// Carries out one transaction that is committed.
     pub(super) fn apply(&mut self, committed: &Committed, now: Now) {
         let txn = &committed.txn;
         let mut effects = std::mem::take(&mut self.effects);
         effects.set_deaf(self.watches.is_empty());
         let result = self.tree.borrow_mut().apply(txn, &mut effects);
-        self.replica.borrow_mut().applied(txn);
         if let Some(mismatch) = effects.digest_mismatch() {
             self.metrics.count(Counter::DigestMismatches, 1);
             tracing::error!(zxid = %txn.zxid, ?mismatch, "the tree's digest is not the one the transaction carries: memory or log is damaged");
@@ -37,8 +37,10 @@ impl Frontend {
         self.notify(&effects, txn.zxid);
         effects.clear();
         self.effects = effects;
-        if let Some(origin) = committed.origin {
-            self.complete(origin.conn, &result, now);
+        if let Some(asked) = committed.asked
+            && asked.origin.core == self.core
+        {
+            self.complete(asked, txn.session, &result, now);
         }
         if let TxnOp::CloseSession { .. } = txn.op {
             self.session_closed(txn.session);
@@ -46,11 +48,14 @@ impl Frontend {
     }
 
     /// Answers a write, and what waited behind it; or keeps the answer if a listing before it is not complete.
-    fn complete(&mut self, id: ConnId, result: &OpResult<'_>, now: Now) {
+    fn complete(&mut self, asked: Asked, session: SessionId, result: &OpResult<'_>, now: Now) {
         // A connection that has gone in the meantime gets no answer; its write stands.
+        let id = asked.origin.conn;
         let Some(conn) = self.conn(id) else { return };
-        let at = conn.queue.iter().position(|entry| matches!(entry.wait, Wait::Commit));
+        let at = conn.queue.iter().position(|entry| matches!(entry.wait, Wait::Commit { .. }));
         let at = at.expect("whoever has asked waits for the commit");
+        let ticket = asked.ticket;
+        assert!(matches!(conn.queue[at].wait, Wait::Commit { ticket: first } if first == ticket), "commits keep order");
         if at > 0 {
             let mut record = Vec::new();
             encode_result(result, &mut Writer::new(&mut record));
@@ -59,7 +64,7 @@ impl Frontend {
         }
         let Some((question, _)) = self.dequeue(id) else { return };
         if question.op == Some(OpCode::CreateSession) {
-            self.established(question, now);
+            self.established(question, session, now);
         } else {
             self.answer_write(question, result.header_code(), |writer| encode_result(result, writer), now);
             if question.op == Some(OpCode::CloseSession) {

@@ -1,0 +1,317 @@
+//! What roles say to each other.
+//!
+//! Flow       serve -> `ToReplica` -> replica -> `ToLog` -> log -> `FromLog` -> replica -> `ToServe` -> serve.
+//! Invariant  the replica's messages to one core keep their order, so that whoever handles an answer has applied every
+//!            transaction that was committed before it was given.
+//! Absent     messages between serving cores: a survey goes through the replica. Accepted sockets travel by themselves.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ids::{Millis, SessionId, Xid, Zxid};
+use net::opcode::OpCode;
+use tree::acl::Identity;
+use tree::code::Code;
+use tree::txn::Txn;
+use tree::watch::WatchTotals;
+
+use super::admin::Word;
+use super::admin::report::ConnFacts;
+use super::mesh::Weigh;
+use super::metrics::Metrics;
+
+/// A connection, by the slot it has on its core. The generation tells it from earlier tenants of the slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ConnId {
+    /// Index into the core's connections.
+    pub slot: u32,
+    /// How many connections had the slot before.
+    pub generation: u32,
+}
+
+/// Who waits for an answer, or holds a session: a connection of one serving core.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Origin {
+    /// Number of the serving core.
+    pub core: u16,
+    /// The connection on it.
+    pub conn: ConnId,
+}
+
+/// A request that waits in its connection's queue for the replica's word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Asked {
+    /// Whose it is.
+    pub origin: Origin,
+    /// Which of the connection's it is: answers do not come in the order of requests, as refusals overtake commits.
+    pub ticket: u32,
+}
+
+/// A transaction that the disk holds, to be applied by every core.
+#[derive(Debug)]
+pub struct Committed {
+    /// What happens.
+    pub txn: Txn,
+    /// Who asked; `None` when the server itself did.
+    pub asked: Option<Asked>,
+    /// When it was given to the log.
+    pub prepared_at: Instant,
+}
+
+/// A write as the wire brought it.
+#[derive(Debug)]
+pub struct Write {
+    /// Who asks.
+    pub asked: Asked,
+    /// The session that it belongs to.
+    pub session: SessionId,
+    /// The client's number of it.
+    pub cxid: Xid,
+    /// What it asks.
+    pub op: OpCode,
+    /// The record behind the header, copied out of the receive buffer. Small values of its transaction point into it.
+    pub body: Bytes,
+    /// Identities of the connection when it was received.
+    pub identities: Arc<[Identity]>,
+}
+
+/// A four-letter word that needs facts of every core.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SurveyId {
+    /// The core that was asked.
+    pub core: u16,
+    /// Which of its surveys.
+    pub number: u32,
+}
+
+/// From a serving core to the replica.
+#[derive(Debug)]
+pub enum ToReplica {
+    /// A write: committed or refused.
+    Write(Write),
+    /// A new session: committed or refused.
+    Open {
+        /// Who asks.
+        asked: Asked,
+        /// Negotiated timeout.
+        timeout_ms: i32,
+        /// The last transaction that the client has seen.
+        seen: Zxid,
+    },
+    /// A session is presented by another connection: attached or refused.
+    Attach {
+        /// Who asks.
+        origin: Origin,
+        /// The session.
+        session: SessionId,
+        /// Negotiated timeout.
+        timeout_ms: i32,
+        /// The last transaction that the client has seen.
+        seen: Zxid,
+        /// Whether the client knows the session's password.
+        is_password_right: bool,
+    },
+    /// Its client ends a session: committed or refused.
+    Close {
+        /// Who asks.
+        asked: Asked,
+        /// The session.
+        session: SessionId,
+        /// The client's number of the request.
+        cxid: Xid,
+    },
+    /// Answer when everything that is committed now has been said.
+    Sync(Asked),
+    /// Somebody heard from a session.
+    Touch(SessionId),
+    /// A connection with a session is gone.
+    Detach {
+        /// Which connection.
+        origin: Origin,
+        /// Its session.
+        session: SessionId,
+    },
+    /// Ask everybody for what a word needs.
+    Ask(SurveyId, Word),
+    /// What a core was asked for, to be passed on.
+    Facts(SurveyId, Box<Facts>),
+}
+
+/// From the replica to a serving core.
+#[derive(Debug)]
+pub enum ToServe {
+    /// Apply this, tell watchers, and answer if it was asked here.
+    Committed(Arc<Committed>),
+    /// Answer with this code when its turn comes.
+    Refused {
+        /// The connection.
+        conn: ConnId,
+        /// Its request.
+        ticket: u32,
+        /// Why.
+        code: Code,
+    },
+    /// Never answer: its session is closing or gone.
+    Dropped {
+        /// The connection.
+        conn: ConnId,
+        /// Its request.
+        ticket: u32,
+    },
+    /// Everything that was committed when it asked has been said.
+    Synced {
+        /// The connection.
+        conn: ConnId,
+        /// Its request.
+        ticket: u32,
+    },
+    /// The session that it presented is this connection's now.
+    Attached {
+        /// The connection.
+        conn: ConnId,
+        /// The session.
+        session: SessionId,
+    },
+    /// There is no such session, it is ending, or the password is wrong.
+    Unknown {
+        /// The connection.
+        conn: ConnId,
+        /// The session.
+        session: SessionId,
+    },
+    /// Close without an answer: the client has seen a state that this server does not have.
+    Ahead {
+        /// The connection.
+        conn: ConnId,
+        /// What the client has seen.
+        seen: Zxid,
+    },
+    /// Close without an answer: the connection's session belongs to another one.
+    Kicked(ConnId),
+    /// The connection's session has expired: drop what comes, until its end is committed.
+    Expiring(ConnId),
+    /// The log has caught up: clients may be read again.
+    Relief,
+    /// Gather what a word needs.
+    Ask(SurveyId, Word),
+    /// A part of what was asked for.
+    Facts(SurveyId, Box<Facts>),
+    /// The server stops and nothing follows: send what is left and close.
+    End,
+}
+
+/// From the replica to a log on another executor.
+#[derive(Debug)]
+pub enum ToLog {
+    /// An encoded transaction.
+    Entry {
+        /// Its zxid.
+        zxid: Zxid,
+        /// As the log keeps it.
+        bytes: Vec<u8>,
+    },
+    /// A snapshot covers everything up to here: what is older may go.
+    PurgeBefore(u64),
+    /// Nothing follows.
+    End,
+}
+
+/// From the log to the replica.
+#[derive(Clone, Copy, Debug)]
+pub enum FromLog {
+    /// A sync has succeeded.
+    Durable {
+        /// Everything up to here survives a crash.
+        upto: Zxid,
+        /// Bytes of all entries up to here, since the start.
+        synced_bytes: u64,
+        /// How long it took.
+        took: Duration,
+        /// Transactions in it.
+        batch: u64,
+    },
+    /// A sync has failed. The server stops.
+    Failed,
+}
+
+/// One role's part of a survey.
+#[derive(Debug)]
+pub enum Facts {
+    /// Of a serving core.
+    Serve(ServeFacts),
+    /// Of the replica.
+    Replica(ReplicaFacts),
+}
+
+/// What a serving core knows. Only what the word needs is filled in.
+#[derive(Debug, Default)]
+pub struct ServeFacts {
+    /// Counts and times.
+    pub metrics: Option<Metrics>,
+    /// Connections.
+    pub connections: usize,
+    /// Requests with a positive xid in the queues.
+    pub in_process: usize,
+    /// Share of handshakes refused by the throttle.
+    pub drop_probability: f64,
+    /// Watches in all tables.
+    pub watch_count: usize,
+    /// Those of the data table.
+    pub watches: WatchTotals,
+    /// `cons`, `stat`.
+    pub conns: Vec<ConnFacts>,
+    /// `dump`: peer, session and timeout in ms of each connection.
+    pub timeouts: Vec<(SocketAddr, SessionId, i32)>,
+    /// `wchc`: paths by session.
+    pub by_session: Vec<(SessionId, Vec<String>)>,
+    /// `wchp`, `wchs`: sessions by path.
+    pub by_path: Vec<(String, Vec<SessionId>)>,
+}
+
+/// What the replica knows.
+#[derive(Debug, Default)]
+pub struct ReplicaFacts {
+    /// Counts and times.
+    pub metrics: Option<Metrics>,
+    /// Sessions.
+    pub sessions: usize,
+    /// Transactions that are prepared and not committed.
+    pub outstanding: usize,
+    /// Whether the log takes writes.
+    pub has_room: bool,
+    /// `dump`: sessions by the time at which they expire (monotonic).
+    pub expiries: Vec<(Millis, Vec<SessionId>)>,
+}
+
+impl Weigh for ToReplica {
+    fn weight_bytes(&self) -> usize {
+        match self {
+            ToReplica::Write(write) => write.body.len(),
+            _ => 0,
+        }
+    }
+}
+
+impl Weigh for ToServe {
+    /// A transaction weighs nothing: it is shared, and bounded where it is prepared.
+    fn weight_bytes(&self) -> usize {
+        0
+    }
+}
+
+impl Weigh for ToLog {
+    fn weight_bytes(&self) -> usize {
+        match self {
+            ToLog::Entry { bytes, .. } => bytes.len(),
+            ToLog::PurgeBefore(_) | ToLog::End => 0,
+        }
+    }
+}
+
+impl Weigh for FromLog {
+    fn weight_bytes(&self) -> usize {
+        0
+    }
+}

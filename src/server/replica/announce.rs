@@ -1,0 +1,119 @@
+//! What the disk holds becomes true: it is announced to every serving core, in order.
+//!
+//! Invariant  nothing is prepared between the announcement of a transaction and its place in the tree that is prepared
+//!            against: this role applies it in the same breath, or the serving core beside it does in the same turn.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ids::Zxid;
+use tree::txn::TxnOp;
+
+use super::super::mesh::Outlet;
+use super::super::messages::{FromLog, ToServe};
+use super::super::metrics::{Counter, Latency, Summary};
+use super::{BEHIND_BYTES, Now, Replica};
+
+/// Transactions announced before other tasks get their turn.
+const ANNOUNCE_TURN_MAX: usize = 128;
+
+impl Replica {
+    /// The log's word.
+    pub fn on_log(&mut self, report: FromLog) {
+        match report {
+            FromLog::Durable { upto, synced_bytes, took, batch } => {
+                assert!(upto <= self.prepared, "the disk confirmed {upto}, prepared is only {}", self.prepared);
+                assert!(synced_bytes <= self.logged_bytes, "more bytes are durable than were written");
+                self.durable = self.durable.max(upto);
+                self.synced_bytes = synced_bytes;
+                self.metrics.note(Summary::Fsync, took.as_millis() as u64);
+                self.metrics.note(Summary::SyncBatch, batch);
+            }
+            FromLog::Failed => self.metrics.count(Counter::UnrecoverableErrors, 1),
+        }
+    }
+
+    /// Announces what the disk holds, at most [`ANNOUNCE_TURN_MAX`] transactions; says whether there may be more.
+    pub fn announce(&mut self, now: Now) -> bool {
+        self.look_behind();
+        let mut count = 0;
+        while count < ANNOUNCE_TURN_MAX && self.outstanding.front().is_some_and(|first| first.txn.zxid <= self.durable)
+        {
+            self.announce_first(now);
+            count += 1;
+        }
+        self.metrics.count(Counter::Commits, count as u64);
+        count == ANNOUNCE_TURN_MAX
+    }
+
+    fn announce_first(&mut self, now: Now) {
+        let committed = self.outstanding.pop_front().expect("the caller has looked");
+        let txn = &committed.txn;
+        assert!(txn.zxid > self.announced, "transactions are announced in order, once");
+        self.announced = txn.zxid;
+        self.metrics.time(Latency::StageSync, now.instant.saturating_duration_since(committed.prepared_at));
+        self.metrics.time(Latency::StageQuorum, Duration::ZERO);
+        if let TxnOp::CloseSession { .. } = txn.op {
+            self.sessions.remove(txn.session);
+            self.owners.remove(&txn.session);
+        }
+        if self.applies {
+            self.tree.borrow_mut().apply(txn, &mut self.effects);
+            self.effects.clear();
+            self.prep.applied(txn.zxid);
+        }
+        let (last, others) = self.serve.split_last().expect("somebody serves");
+        for core in others {
+            core.post(ToServe::Committed(Arc::clone(&committed)));
+        }
+        last.post(ToServe::Committed(committed));
+    }
+
+    /// The serving core beside this role has applied everything that was announced to it.
+    pub fn on_applied(&mut self, upto: Zxid) {
+        assert_eq!(upto, self.announced, "what is announced is applied in the same turn");
+        self.prep.applied(upto);
+    }
+
+    /// Sends what was said in this turn.
+    pub fn dispatch(&mut self) {
+        self.log.dispatch();
+        if !self.force_sync && self.durable < self.prepared {
+            // `forceSync=no`: what is in memory counts as durable. It survives a crash of nothing.
+            self.durable = self.prepared;
+            self.unsynced_work.ring();
+        }
+        self.look_behind();
+        self.serve.iter().for_each(|core| core.dispatch());
+    }
+
+    /// Whether so much is under way that the serving cores' requests have to wait.
+    pub fn is_choked(&self) -> bool {
+        self.logged_bytes - self.synced_bytes > BEHIND_BYTES
+            || self.log.is_full()
+            || self.serve.iter().any(|core| core.is_full())
+    }
+
+    /// Notes whether the log is behind. Whoever holds clients back for it is told when it no longer is.
+    fn look_behind(&self) {
+        let is_behind = self.logged_bytes - self.synced_bytes > BEHIND_BYTES;
+        if self.shared.log_is_behind() != is_behind {
+            self.shared.set_log_is_behind(is_behind);
+            if !is_behind {
+                self.serve.iter().for_each(|core| core.post(ToServe::Relief));
+            }
+        }
+    }
+
+    /// Whether everything that was said is on its way.
+    pub fn is_drained(&self) -> bool {
+        self.log.is_drained() && self.serve.iter().all(Outlet::is_drained)
+    }
+
+    /// Nothing follows: every serving core and the log are told so, behind everything else.
+    pub fn end(&mut self) {
+        self.serve.iter().for_each(|core| core.post(ToServe::End));
+        self.dispatch();
+        self.log.end();
+    }
+}
