@@ -117,9 +117,10 @@ impl Tree {
         self.get(path).map(|node| node.descendant_count() + usize::from(path.is_empty()))
     }
 
-    /// What getEphemerals answers: a prefix that is null, blank or "/" means all.
+    /// What getEphemerals answers: a prefix that is null, blank or "/" means all. Blank is what Java's `String.trim` takes
+    /// off: control characters too, and no space beyond ASCII.
     pub fn ephemerals_with_prefix(&self, session: SessionId, prefix: Option<&str>) -> impl Iterator<Item = String> {
-        let is_all = prefix.is_none_or(|prefix| matches!(prefix.trim(), "" | "/"));
+        let is_all = prefix.is_none_or(|prefix| matches!(prefix.trim_matches(|c| c <= ' '), "" | "/"));
         self.ephemerals_of(session, if is_all { "" } else { prefix.unwrap_or_default() })
     }
 

@@ -292,6 +292,19 @@ fn owners_show_only_sessions() {
     assert_eq!((server.tree.ephemeral_count(), server.tree.container_count(), server.tree.ttl_count()), (1, 1, 1));
 }
 
+#[test]
+fn a_prefix_that_java_trims_to_nothing_or_the_root_means_all() {
+    let mut server = Server::new();
+    server.ok(&create_with("/e", 1));
+    let count = |prefix| server.tree.ephemerals_with_prefix(server.session, prefix).count();
+    for all in [None, Some(""), Some(" \t"), Some("/"), Some("\u{1}/\u{1f}"), Some("/e")] {
+        assert_eq!(count(all), 1, "{all:?}");
+    }
+    for none in [Some("\u{a0}"), Some("/\u{3000}"), Some(" /e"), Some("/x")] {
+        assert_eq!(count(none), 0, "{none:?}");
+    }
+}
+
 fn vec_of(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|&text| text.into()).collect()
 }
