@@ -1,12 +1,13 @@
 //! The command line: what may be written, and which neighbour does it.
 //!
-//! - `server` runs a server; `check_config` says what a server would run with.
+//! - `server` runs a server; `check_config` says what a server would run with; `repair` cuts a damaged log.
 //!
 //! Standard output carries answers, standard error the log and complaints.
 
 mod check_config;
 mod defines;
 mod exit;
+mod repair;
 mod server;
 
 use std::process::ExitCode;
@@ -27,7 +28,9 @@ Examples:
   ringkeeper server -Dzookeeper.snapCount=50000 /etc/zookeeper/zoo.cfg
       serves as an existing ZooKeeper configuration says
   ringkeeper check-config /etc/zookeeper/zoo.cfg
-      shows every setting with its origin; exits 2 if one is wrong";
+      shows every setting with its origin; exits 2 if one is wrong
+  ringkeeper repair /etc/zookeeper/zoo.cfg
+      cuts a damaged log where the damage begins, and keeps what it cuts";
 
 /// A coordination server that ZooKeeper's clients cannot tell from ZooKeeper.
 #[derive(Debug, Parser)]
@@ -43,6 +46,7 @@ struct Line {
 enum Command {
     Server(server::Arguments),
     CheckConfig(check_config::Arguments),
+    Repair(repair::Arguments),
 }
 
 #[derive(Debug, Args)]
@@ -92,6 +96,7 @@ pub fn run() -> ExitCode {
     match line.command {
         Command::Server(arguments) => server::run(&arguments),
         Command::CheckConfig(arguments) => check_config::run(&arguments),
+        Command::Repair(arguments) => repair::run(&arguments),
     }
 }
 
@@ -109,7 +114,7 @@ mod tests {
     #[test]
     fn every_command_s_help_has_an_example() {
         let mut line = Line::command();
-        for name in ["server", "check-config"] {
+        for name in ["server", "check-config", "repair"] {
             let help = line.find_subcommand_mut(name).unwrap().render_long_help().to_string();
             assert!(help.contains(&format!("\n  ringkeeper {name}")), "{help}");
         }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{error, fs};
 
-use storage::{DirLock, Log, LogOptions, OsDisk, Snapshots, Strategy};
+use storage::{DirLock, Log, LogOptions, OsDisk, Repaired, Snapshots, Strategy};
 use tree::effects::Effects;
 use tree::tree::Tree;
 
@@ -156,20 +156,7 @@ async fn open_log(
     places: &Places,
     tree: &mut Tree,
 ) -> Result<(Log<OsDisk>, storage::Recovered), RunError> {
-    let settings = &config.local.storage;
-    let mut options = LogOptions::new(places.log(), random());
-    // A record holds what a client may send and what preparing adds to it.
-    let limits = &config.ensemble;
-    let record_max = limits.jute_max_buffer_bytes as usize * 2;
-    options.record_len_max = options.record_len_max.max(record_max);
-    options.strategy = match settings.strategy {
-        LogStrategy::Auto => Strategy::default(),
-        LogStrategy::Buffered => Strategy::Buffered,
-        LogStrategy::Direct => Strategy::Direct,
-        LogStrategy::DirectDsync => Strategy::DirectDsync,
-        LogStrategy::Mapped => Strategy::Mapped,
-    };
-    let options = options.with_segment_len(u64::from(settings.segment_size_kib) * 1024);
+    let options = log_options(config, places);
     let from = tree.last_zxid().to_u64();
     let mut effects = Effects::deaf();
     let mut mismatches = 0_u64;
@@ -192,6 +179,43 @@ async fn open_log(
         tracing::error!(mismatches, "transactions in the log carry another digest than the tree has after them");
     }
     opened.map_err(|error| RunError::Recovery(error.into()))
+}
+
+fn log_options(config: &Config, places: &Places) -> LogOptions {
+    let settings = &config.local.storage;
+    let mut options = LogOptions::new(places.log(), random());
+    // A record holds what a client may send and what preparing adds to it.
+    let limits = &config.ensemble;
+    let record_max = limits.jute_max_buffer_bytes as usize * 2;
+    options.record_len_max = options.record_len_max.max(record_max);
+    options.strategy = match settings.strategy {
+        LogStrategy::Auto => Strategy::default(),
+        LogStrategy::Buffered => Strategy::Buffered,
+        LogStrategy::Direct => Strategy::Direct,
+        LogStrategy::DirectDsync => Strategy::DirectDsync,
+        LogStrategy::Mapped => Strategy::Mapped,
+    };
+    options.with_segment_len(u64::from(settings.segment_size_kib) * 1024)
+}
+
+/// Cuts a damaged log where the damage begins, because an operator has asked for it. No server may run.
+///
+/// # Errors
+/// When there is no damage, or cutting cannot help, or the directories cannot be used.
+pub async fn repair(config: &Config) -> Result<Repaired, RunError> {
+    let fail = |error: Box<dyn error::Error + Send + Sync>| RunError::Recovery(error);
+    let places = Places::new(config);
+    let _locks = lock(&places, config)?;
+    let snapshots = Snapshots::open(OsDisk::new(), &places.snapshots()).await.map_err(|error| fail(error.into()))?;
+    let options = tree_options(&config.ensemble);
+    let loaded = snapshots
+        .load(|reader| snapshots::load(reader, random(), options, |_, _| ()).map(|tree| tree.last_zxid().to_u64()))
+        .map_err(|error| fail(error.into()))?;
+    let from = loaded.map_or(0, |loaded| loaded.state);
+    storage::repair(&OsDisk::new(), &log_options(config, &places), from).await.map_err(|error| {
+        let cause = error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        fail(format!("{error}{cause}").into())
+    })
 }
 
 /// 64 random bits. From the kernel, so that no client can foresee what hashing or session ids will do.
