@@ -1,3 +1,5 @@
+//! The bounds of mailboxes between executors, their order, and their end.
+
 use std::time::Duration;
 
 use glommio::timer::sleep;
