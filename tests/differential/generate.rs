@@ -239,7 +239,7 @@ impl Generator {
             session,
             password,
             last_zxid,
-            timeout_ms: r.pick(&[0, -5, 1, 60_000, 70_000, 100_000, i32::MAX, i32::MIN]),
+            timeout_ms: r.pick(&[0, -5, 1, 600_000, 700_000, 1_000_000, i32::MAX, i32::MIN]),
             read_only: r.pick(&[Some(false), Some(false), Some(true), None]),
             protocol_version: r.pick(&[0, 0, 0, 1, -1, i32::MAX]),
             // 8: the original closes the owner's connection before it looks at the password.

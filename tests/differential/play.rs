@@ -78,7 +78,7 @@ impl Player {
         let mut hello = Hello {
             session: Which::Own,
             password: Password::Right,
-            timeout_ms: 70_000,
+            timeout_ms: 700_000,
             last_zxid: LastZxid::Seen,
             read_only: Some(false),
             protocol_version: 0,

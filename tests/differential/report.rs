@@ -39,8 +39,8 @@ pub struct Divergence {
 pub fn settings(profile: Profile) -> Settings {
     Settings::new()
         // Sessions must not expire, nodes not be reaped: those are matters of time, with tests of their own.
-        .line("minSessionTimeout", 60_000)
-        .line("maxSessionTimeout", 120_000)
+        .line("minSessionTimeout", 600_000)
+        .line("maxSessionTimeout", 1_200_000)
         .property("znode.container.checkIntervalMs", 86_400_000)
         .property("zookeeper.DigestAuthenticationProvider.superDigest", pool::SUPER)
         .property("zookeeper.extendedTypesEnabled", profile.extended_types)
