@@ -1,3 +1,5 @@
+//! The log by its own interface: what is appended comes back, what has no room is refused.
+
 use futures_lite::future::{block_on, poll_once};
 
 use super::*;

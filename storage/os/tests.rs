@@ -1,3 +1,5 @@
+//! Every strategy with real files, in an executor of its own.
+
 use std::path::Path;
 
 use glommio::LocalExecutor;

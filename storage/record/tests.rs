@@ -1,3 +1,5 @@
+//! Batches and records: nothing but what was written is read.
+
 use super::*;
 
 fn batch() -> Batch {

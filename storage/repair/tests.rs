@@ -1,3 +1,5 @@
+//! Repairs of every damage that can be cut, and what they keep.
+
 use futures_lite::future::block_on;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Headers, names and the walk, by hand-made images.
+
 use super::*;
 
 fn head() -> Header {

@@ -1,3 +1,5 @@
+//! Snapshots: every length, every flipped bit, every fault of the disk, every crash.
+
 use std::io;
 use std::path::PathBuf;
 
