@@ -12,6 +12,16 @@ pub fn stops_the_original(request: &Request) -> bool {
     by_op(&request.op, false) || by_spoil(request)
 }
 
+/// Whether the original may remove what this creates when the session closes behind it, though it is no ephemeral:
+/// createContainer with an ephemeral flag makes a container, but while it is on its way it counts as the session's own.
+pub fn outlives_its_session(op: &Op) -> bool {
+    match op {
+        Op::Create { opcode: opcode::CREATE_CONTAINER, flags: 1 | 3, .. } => true,
+        Op::Multi { ops, .. } => ops.iter().any(outlives_its_session),
+        _ => false,
+    }
+}
+
 fn by_op(op: &Op, inside_multi: bool) -> bool {
     match op {
         // 1: a createTTL without a TTL is logged and can't be applied.
