@@ -25,11 +25,15 @@ use storage::{Log, LogOptions, OsDisk, Strategy};
 struct Size {
     rounds: usize,
     iterations: usize,
-    segment_len: u64,
 }
 
-const SMALL: Size = Size { rounds: 1, iterations: 3, segment_len: 1 << 20 };
-const FULL: Size = Size { rounds: 9, iterations: 150, segment_len: 16 << 20 };
+const SMALL: Size = Size { rounds: 1, iterations: 3 };
+const FULL: Size = Size { rounds: 9, iterations: 150 };
+
+/// Long enough that a round seldom goes on to another segment, short enough that making one isn't most of the run.
+fn segment_len(batch: usize) -> u64 {
+    if batch == 1 { 1 << 20 } else { 8 << 20 }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Situation {
@@ -81,7 +85,7 @@ fn compare(dir: &Path, situation: Situation, batch: usize, size: Size) {
 fn round(dir: &Path, strategy: Strategy, situation: Situation, batch: usize, size: Size) -> Vec<u64> {
     let dir = dir.join(strategy.name());
     let (times, dir) = on_executor(move || async move {
-        let log = open(&dir, strategy, size.segment_len).await;
+        let log = open(&dir, strategy, segment_len(batch)).await;
         let mut times = Vec::with_capacity(size.iterations);
         for number in 0..size.iterations + size.iterations / 5 {
             if situation == Situation::Paced {
@@ -125,7 +129,7 @@ fn track(dir: &Path) {
             bencher.iter_custom(|iterations| {
                 let dir = dir.join("tracked");
                 let (elapsed, dir) = on_executor(move || async move {
-                    let log = open(&dir, Strategy::default(), FULL.segment_len).await;
+                    let log = open(&dir, Strategy::default(), segment_len(64)).await;
                     let mut elapsed = Duration::ZERO;
                     for _ in 0..iterations {
                         log.prepare_next().await.expect("room for the next segment");

@@ -135,7 +135,10 @@ impl Server {
             Kind::Ringkeeper(binary) => {
                 let mut command = Command::new(binary);
                 // Segments are filled with zeros ahead of use, and hundreds of servers start here.
-                command.args(["server", "-Dringkeeper.log.segmentSizeKb=8192"]).args(properties).arg(self.config_path());
+                command
+                    .args(["server", "-Dringkeeper.log.segmentSizeKb=17408"])
+                    .args(properties)
+                    .arg(self.config_path());
                 command
             }
             Kind::ZooKeeper395 => {

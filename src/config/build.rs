@@ -301,15 +301,16 @@ fn whitelist(settings: &mut Settings) -> Whitelist {
 fn segment_size_kib(settings: &mut Settings) -> u32 {
     const DEFAULT_KIB: u64 = 64 * 1024;
     let frame_kib = u64::from(settings.u32("jute.maxbuffer")).div_ceil(1024);
-    let least_kib = 4 * (frame_kib + 64);
+    // What waits for the log, one more request, and the longest record have to fit into half a segment.
+    let least_kib = 16 * (frame_kib + 64);
     let given = settings.int_if_set("ringkeeper.log.segmentSizeKb");
     let size_kib = given.map_or(DEFAULT_KIB.max(least_kib.next_multiple_of(1024)), |kib| kib.unsigned_abs());
     if size_kib < least_kib {
-        let text = format!("found {size_kib}; allowed: at least {least_kib}, four requests of jute.maxbuffer");
+        let text = format!("found {size_kib}; allowed: at least {least_kib}, sixteen requests of jute.maxbuffer");
         settings.problem("ringkeeper.log.segmentSizeKb", text);
     }
     settings.resolve("ringkeeper.log.segmentSizeKb", size_kib);
-    u32::try_from(size_kib).expect("four times 2 GiB are 2^23 KiB")
+    u32::try_from(size_kib).expect("sixteen times 2 GiB are 2^25 KiB")
 }
 
 fn storage(settings: &mut Settings) -> Storage {

@@ -263,6 +263,8 @@ impl Life {
             shared: Arc::clone(&self.common.shared),
             settings: settings.prep(),
             force_sync: settings.config.local.storage.force_sync,
+            // The log takes half a segment.
+            behind_bytes: u64::from(settings.config.local.storage.segment_size_kib) * 1024 / 8,
             sessions: SessionTracker::new(settings.tick_time_ms),
             first_session: tree::session::first_session_id(STANDALONE_SID, now.wall.to_i64().unsigned_abs()),
         };

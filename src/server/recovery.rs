@@ -184,10 +184,8 @@ async fn open_log(
 fn log_options(config: &Config, places: &Places) -> LogOptions {
     let settings = &config.local.storage;
     let mut options = LogOptions::new(places.log(), random());
-    // A record holds what a client may send and what preparing adds to it.
-    let limits = &config.ensemble;
-    let record_max = limits.jute_max_buffer_bytes as usize * 2;
-    options.record_len_max = options.record_len_max.max(record_max);
+    // A record holds what a client may send and what preparing adds to it, which is less.
+    options.record_len_max = config.ensemble.jute_max_buffer_bytes as usize * 2;
     options.strategy = match settings.strategy {
         LogStrategy::Auto => Strategy::default(),
         LogStrategy::Buffered => Strategy::Buffered,

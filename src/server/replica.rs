@@ -36,10 +36,6 @@ use super::notify::Notify;
 use super::shared::Shared;
 use super::storage::LogPort;
 
-/// Bytes that wait for the disk, or are being written, above which clients are not read: a quarter of what the log
-/// itself takes, so that what is already received always fits.
-const BEHIND_BYTES: u64 = 8 << 20;
-
 /// The two clocks at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
@@ -67,6 +63,8 @@ pub struct ReplicaParts {
     pub settings: PrepSettings,
     /// `forceSync=no` turns it off, and durability with it.
     pub force_sync: bool,
+    /// Bytes on their way to the disk above which clients are not read.
+    pub behind_bytes: u64,
     /// Without sessions.
     pub sessions: SessionTracker,
     /// The next session's id.
@@ -94,6 +92,9 @@ pub struct Replica {
     prepared: Zxid,
     durable: Zxid,
     announced: Zxid,
+    /// Bytes that wait for the disk, or are being written, above which clients are not read: a quarter of what the
+    /// log itself takes, so that what is already received always fits.
+    behind_bytes: u64,
     /// Bytes of all entries given to the log, and of those that it has synced.
     logged_bytes: u64,
     synced_bytes: u64,
@@ -114,8 +115,18 @@ pub struct Replica {
 impl Replica {
     /// A replica that continues after what its tree holds. All its sessions get their full timeout from `now` on.
     pub fn new(parts: ReplicaParts, now: Millis) -> Replica {
-        let ReplicaParts { tree, applies, log, serve, shared, settings, force_sync, mut sessions, first_session } =
-            parts;
+        let ReplicaParts {
+            tree,
+            applies,
+            log,
+            serve,
+            shared,
+            settings,
+            force_sync,
+            behind_bytes,
+            mut sessions,
+            first_session,
+        } = parts;
         let last = tree.borrow().last_zxid();
         for (session, timeout_ms) in tree.borrow().sessions() {
             sessions.track(session, timeout_ms, now);
@@ -135,6 +146,7 @@ impl Replica {
             prepared: last,
             durable: last,
             announced: last,
+            behind_bytes,
             logged_bytes: 0,
             synced_bytes: 0,
             force_sync,

@@ -288,7 +288,7 @@ fn checks_between_keys_refuse_what_zookeeper_refuses() {
         ),
         (
             "ringkeeper.log.segmentSizeKb=1024",
-            "zoo.cfg:3: ringkeeper.log.segmentSizeKb: found 1024; allowed: at least 4352",
+            "zoo.cfg:3: ringkeeper.log.segmentSizeKb: found 1024; allowed: at least 17408",
         ),
         ("a=\\u00", "zoo.cfg:3: syntax: found a \\u escape"),
     ];
@@ -416,7 +416,7 @@ fn authentication_is_enforced_by_schemes_that_exist() {
 
 #[test]
 fn a_large_request_makes_segments_large_enough() {
-    assert_eq!(config("", &["jute.maxbuffer=104857600"]).local.storage.segment_size_kib, 400 * 1024 + 1024);
+    assert_eq!(config("", &["jute.maxbuffer=104857600"]).local.storage.segment_size_kib, 1600 * 1024 + 1024);
     let found = with("ringkeeper.log.segmentSizeKb=65536").load(&["jute.maxbuffer=104857600"]).map(|_| ()).unwrap_err();
     assert_eq!(found.len(), 1, "{found:?}");
 }

@@ -12,7 +12,7 @@ use tree::txn::TxnOp;
 use super::super::mesh::Outlet;
 use super::super::messages::{FromLog, ToServe};
 use super::super::metrics::{Counter, Latency, Summary};
-use super::{BEHIND_BYTES, Now, Replica};
+use super::{Now, Replica};
 
 /// Transactions announced before other tasks get their turn.
 const ANNOUNCE_TURN_MAX: usize = 128;
@@ -89,14 +89,14 @@ impl Replica {
 
     /// Whether so much is under way that the serving cores' requests have to wait.
     pub fn is_choked(&self) -> bool {
-        self.logged_bytes - self.synced_bytes > BEHIND_BYTES
+        self.logged_bytes - self.synced_bytes > self.behind_bytes
             || self.log.is_full()
             || self.serve.iter().any(|core| core.is_full())
     }
 
     /// Notes whether the log is behind. Whoever holds clients back for it is told when it no longer is.
     fn look_behind(&self) {
-        let is_behind = self.logged_bytes - self.synced_bytes > BEHIND_BYTES;
+        let is_behind = self.logged_bytes - self.synced_bytes > self.behind_bytes;
         if self.shared.log_is_behind() != is_behind {
             self.shared.set_log_is_behind(is_behind);
             if !is_behind {
