@@ -25,8 +25,6 @@ pub struct Generator {
     slot: usize,
     xid: i32,
     connected: usize,
-    /// A slot may have attached to another's session.
-    taken_over: bool,
     /// Paths that each slot lately asked to watch.
     watched: [VecDeque<Path>; SLOTS],
 }
@@ -237,10 +235,6 @@ impl Generator {
             // Far from the other slots' sessions: with a wrong password the original closes their connections (8).
             [Which::Own, Which::New, Which::Unknown(1_000_000)][r.weighted(&[80, 12, 8])];
         let password = [Password::Right, Password::Wrong, Password::Short, Password::Null][r.weighted(&[88, 6, 3, 3])];
-        // 8: the original closes the owner's connection before it looks at the password. From the moment that a slot may
-        // have taken over another's session there is an owner to be closed.
-        self.taken_over |= session == Which::Unknown(1);
-        let password = if self.taken_over { Password::Right } else { password };
         let last_zxid = [LastZxid::Seen, LastZxid::Zero, LastZxid::TooHigh][r.weighted(&[80, 15, 5])];
         Hello {
             session,
@@ -249,6 +243,7 @@ impl Generator {
             timeout_ms: r.pick(&[0, -5, 1, 600_000, 700_000, 1_000_000, i32::MAX, i32::MIN]),
             read_only: r.pick(&[Some(false), Some(false), Some(true), None]),
             protocol_version: r.pick(&[0, 0, 0, 1, -1, i32::MAX]),
+            // 8: the original closes the owner's connection before it looks at the password.
             leave_old_open: r.chance(40) && password == Password::Right,
         }
     }
