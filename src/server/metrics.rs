@@ -57,6 +57,10 @@ names! {
         ThrottledOps = "throttled_ops",
         /// Requests dropped because their connection had gone.
         StaleRequestsDropped = "stale_requests_dropped",
+        /// Requests that waited longer than their session's timeout.
+        StaleRequests = "stale_requests",
+        /// Answers for connections that had gone.
+        StaleReplies = "stale_replies",
         /// Times a connection was not read because too much was under way.
         ThrottleWait = "request_throttle_wait_count",
         /// Requests refused for their size.
@@ -113,6 +117,8 @@ names! {
         Read = "readlatency",
         /// From receiving a write to its reply, ms.
         Update = "updatelatency",
+        /// How long held-back requests waited to be read, ms.
+        ThrottleQueue = "request_throttle_queue_time_ms",
         /// One turn of reading a connection: framing and dispatch of everything that had arrived, reads answered, us.
         StageDecode = "stage_decode_us",
         /// One write's checks and encoding, us.
@@ -129,9 +135,12 @@ names! {
 }
 
 impl Latency {
+    /// ZooKeeper's own.
+    const MILLISECONDS: &'static [Latency] = &[Latency::Read, Latency::Update, Latency::ThrottleQueue];
+
     /// Whether the name promises microseconds; ZooKeeper's own are milliseconds.
     const fn is_us(self) -> bool {
-        !matches!(self, Latency::Read | Latency::Update)
+        !Latency::MILLISECONDS.contains(&self)
     }
 }
 
@@ -336,7 +345,8 @@ impl Metrics {
         for (name, extremes) in Summary::NAMES.iter().zip(&self.summaries) {
             summary_lines(out, name, extremes);
         }
-        let millisecond_names = [Latency::NAMES[Latency::Read as usize], Latency::NAMES[Latency::Update as usize]];
+        let millisecond_names: Vec<_> =
+            Latency::MILLISECONDS.iter().map(|latency| Latency::NAMES[*latency as usize]).collect();
         for (name, (extremes, histogram)) in Latency::NAMES.iter().zip(&self.latencies) {
             summary_lines(out, name, extremes);
             let unit_us = if millisecond_names.contains(name) { 1000 } else { 1 };

@@ -71,6 +71,7 @@ impl Frontend {
         let Some(link) = self.conn(question.conn).map(|conn| Rc::clone(&conn.link)) else { return };
         link.outbox().reply_header(ReplyHeader { xid: question.xid, zxid, err: code.to_i32() });
         self.answered(question, zxid, 16, now);
+        self.forget_refused_write(question);
     }
 
     /// Refuses with the zxid that the pipeline has reached.
@@ -133,6 +134,18 @@ impl Frontend {
         let body_len = frame.finish();
         drop(outbox);
         self.answered(question, zxid, body_len, now);
+        if code != Code::Ok.to_i32() {
+            self.forget_refused_write(question);
+        }
+    }
+
+    /// `cons` does not name a write that was refused: in ZooKeeper it has become an error transaction by then.
+    fn forget_refused_write(&mut self, question: Question) {
+        if question.op.is_some_and(|op| op.is_write())
+            && let Some(conn) = self.conn(question.conn)
+        {
+            conn.stats.last_op = op_letters(None);
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use tree::prep_eager::eager_check;
 
 use super::super::codec;
 use super::super::messages::ConnId;
-use super::super::metrics::{Counter, Summary};
+use super::super::metrics::{Counter, Latency, Summary};
 use super::super::replica::Now;
 use super::answer::Question;
 use super::connection::Wait;
@@ -118,8 +118,10 @@ impl Frontend {
         let is_exempt = matches!(question.op, None | Some(OpCode::Ping | OpCode::CloseSession));
         let longest = throttle.op_wait_time_ms.map(|ms| Duration::from_millis(ms.into()));
         let drops_stale = throttle.drop_stale && throttle.stale_latency_check;
+        self.metrics.time(Latency::ThrottleQueue, waited);
         let timeout_ms = self.conn(question.conn)?.timeout_ms;
         if drops_stale && waited > Duration::from_millis(timeout_ms.unsigned_abs().into()) {
+            self.metrics.count(Counter::StaleRequests, 1);
             self.metrics.count(Counter::StaleRequestsDropped, 1);
             return Some(Some(Next::Close));
         }

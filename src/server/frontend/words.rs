@@ -195,7 +195,7 @@ impl Frontend {
         let (metrics, replica) = (&survey.metrics, &survey.replica);
         let requests = &metrics.requests;
         let size = |pick: fn((u32, u32, u32)) -> u32| metrics.response_size.map_or(-1, |sizes| i64::from(pick(sizes)));
-        let gauges: [(&str, i64); 21] = [
+        let gauges: [(&str, i64); 24] = [
             ("min_latency", requests.min_ms as i64),
             ("max_latency", requests.max_ms as i64),
             ("packets_received", metrics.packets_received as i64),
@@ -214,7 +214,11 @@ impl Frontend {
             ("last_client_response_size", size(|(last, _, _)| last)),
             ("max_client_response_size", size(|(_, _, max)| max)),
             ("min_client_response_size", size(|(_, min, _)| min)),
+            // TLS, of which there is none yet.
             ("auth_failed_count", 0),
+            ("non_mtls_remote_conn_count", 0),
+            ("non_mtls_local_conn_count", 0),
+            ("outstanding_tls_handshake", 0),
             ("log_has_room", i64::from(replica.has_room)),
             ("outstanding_txns", replica.outstanding as i64),
         ];
@@ -254,7 +258,7 @@ fn wchs(survey: &Survey) -> String {
     };
     let connections = sum(survey, |core| core.watches.connections);
     let watches = sum(survey, |core| core.watches.watches);
-    format!("{connections} connections watching {paths} paths\nTotal watches:{watches}\n\n")
+    format!("{connections} connections watching {paths} paths\nTotal watches:{watches}\n")
 }
 
 fn wchc(survey: &Survey) -> String {
