@@ -139,7 +139,7 @@ impl Latency {
     const MILLISECONDS: &'static [Latency] = &[Latency::Read, Latency::Update, Latency::ThrottleQueue];
 
     /// Whether the name promises microseconds; ZooKeeper's own are milliseconds.
-    const fn is_us(self) -> bool {
+    fn is_us(self) -> bool {
         !Latency::MILLISECONDS.contains(&self)
     }
 }
