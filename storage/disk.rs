@@ -13,6 +13,7 @@ use std::future::Future;
 use std::io;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Unit of every write, in bytes: the page size, and at least the block size of every disk worth serving from.
 ///
@@ -91,6 +92,8 @@ pub trait Disk: Clone + 'static {
     fn remove(&self, path: &Path) -> impl Future<Output = io::Result<()>>;
     /// Makes the names in `dir` durable.
     fn sync_dir(&self, dir: &Path) -> impl Future<Output = io::Result<()>>;
+    /// Lets others have the disk for a while.
+    fn rest(&self, time: Duration) -> impl Future<Output = ()>;
     /// Maps a whole file for reading. The file must not be cut while the map lives.
     fn map(&self, path: &Path) -> io::Result<Self::Map>;
 }
@@ -144,6 +147,14 @@ pub async fn write_padded<F: DiskFile>(file: &F, bytes: &[u8], offset: u64) -> i
 /// # Errors
 /// What the disk says.
 pub async fn write_zeros<F: DiskFile>(file: &F, from: u64, to: u64) -> io::Result<()> {
+    write_zeros_resting(file, from, to, async || ()).await
+}
+
+/// As [`write_zeros`], with `rest` after each slice.
+///
+/// # Errors
+/// What the disk says.
+pub async fn write_zeros_resting<F: DiskFile>(file: &F, from: u64, to: u64, rest: impl AsyncFn()) -> io::Result<()> {
     const SLICE_LEN: u64 = 256 * 1024;
     let mut at = from;
     while at < to {
@@ -152,6 +163,7 @@ pub async fn write_zeros<F: DiskFile>(file: &F, from: u64, to: u64) -> io::Resul
         buffer.as_mut()[..len].fill(0);
         file.write(buffer, len, at).await?;
         at += len as u64;
+        rest().await;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use glommio::GlommioError;
 use glommio::io::{BufferedFile, Directory, DmaBuffer, DmaFile, OpenOptions};
@@ -105,6 +106,10 @@ impl Disk for OsDisk {
         let dir = Directory::open(dir).await.map_err(plain)?;
         dir.sync().await.map_err(plain)?;
         dir.close().await.map_err(plain)
+    }
+
+    async fn rest(&self, time: Duration) {
+        glommio::timer::sleep(time).await;
     }
 
     fn map(&self, path: &Path) -> io::Result<ReadMap> {

@@ -13,14 +13,18 @@ use std::io;
 use std::path::Path;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
-use crate::disk::{BLOCK, Disk, DiskFile, Open, Strategy, join, write_padded, write_zeros};
+use crate::disk::{BLOCK, Disk, DiskFile, Open, Strategy, join, write_padded, write_zeros, write_zeros_resting};
 use crate::error::{PrepareError, PurgeError, is_no_space};
 use crate::log::{Log, LogOptions, Prepared};
 use crate::segment;
 
 /// Purged segments that are kept to be used again. One is enough: the next is made while the active one fills.
 pub const SPARES_MAX: usize = 1;
+
+/// Between two slices of 256 KiB of a segment that is filled ahead of use: 25 MB/s.
+const FILL_REST: Duration = Duration::from_millis(10);
 
 /// A step that failed: the verb, and what the kernel said.
 pub(crate) type Step = (&'static str, io::Error);
@@ -49,7 +53,7 @@ impl<D: Disk> Log<D> {
         };
         let made = match spare {
             Some(number) => reuse(&self.disk, &self.options, number, index).await,
-            None => make(&self.disk, &self.options, index, &[]).await,
+            None => make(&self.disk, &self.options, index, &[], async || self.rest_from_filling().await).await,
         };
         let file = made.map_err(|step| self.prepare_error(index, step))?;
         let state = &mut *self.state.borrow_mut();
@@ -110,6 +114,18 @@ impl<D: Disk> Log<D> {
         Ok(purged)
     }
 
+    /// Every flush of the log has to wait for what a filling has put into the disk's cache, so it goes slowly, unless the
+    /// active segment is half full: then the next one is needed soon.
+    async fn rest_from_filling(&self) {
+        let is_urgent = {
+            let active = &self.state.borrow().active;
+            active.cursor.offset > active.segment_len / 2
+        };
+        if !is_urgent {
+            self.disk.rest(FILL_REST).await;
+        }
+    }
+
     /// The oldest segment, if the one after it begins above everything below `seq`.
     fn purgeable(&self, seq: u64) -> Option<u64> {
         let state = self.state.borrow();
@@ -144,11 +160,17 @@ impl<D: Disk> Drop for Preparing<'_, D> {
 
 /// Makes segment `index` and opens it: room first, so that a full disk is found before anything else is done, then zeros,
 /// then `head` (whole blocks) at its start, then its name.
-pub(crate) async fn make<D: Disk>(disk: &D, options: &LogOptions, index: u64, head: &[u8]) -> Result<D::File, Step> {
+pub(crate) async fn make<D: Disk>(
+    disk: &D,
+    options: &LogOptions,
+    index: u64,
+    head: &[u8],
+    rest: impl AsyncFn(),
+) -> Result<D::File, Step> {
     let path = join(&options.dir, &segment::new_name(index));
     // Not by the log's own strategy: that one may sync each write.
     let file = disk.open(&path, Open::Fresh, Strategy::Direct).await.map_err(|source| ("make", source))?;
-    let filled = fill(&file, options, head).await;
+    let filled = fill(&file, options, head, rest).await;
     drop(file);
     if let Err(step) = filled {
         // It would keep the room that others need; if it can't be removed, the next start or try does it.
@@ -158,10 +180,11 @@ pub(crate) async fn make<D: Disk>(disk: &D, options: &LogOptions, index: u64, he
     install(disk, options, &path, index).await
 }
 
-async fn fill<F: DiskFile>(file: &F, options: &LogOptions, head: &[u8]) -> Result<(), Step> {
+async fn fill<F: DiskFile>(file: &F, options: &LogOptions, head: &[u8], rest: impl AsyncFn()) -> Result<(), Step> {
     file.allocate(options.segment_len).await.map_err(|source| ("allocate", source))?;
     write_padded(file, head, 0).await.map_err(|source| ("write", source))?;
-    write_zeros(file, head.len() as u64, options.segment_len).await.map_err(|source| ("fill", source))?;
+    let filled = write_zeros_resting(file, head.len() as u64, options.segment_len, rest).await;
+    filled.map_err(|source| ("fill", source))?;
     file.sync().await.map_err(|source| ("sync", source))
 }
 

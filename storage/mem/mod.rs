@@ -16,6 +16,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use crate::disk::{BLOCK, Disk, DiskFile, Entry, Open, Strategy};
 
@@ -330,6 +331,9 @@ impl Disk for MemDisk {
         self.record(Op::SyncDir { dir: dir.to_owned() });
         Ok(())
     }
+
+    /// Nobody else is there.
+    async fn rest(&self, _time: Duration) {}
 
     fn map(&self, path: &Path) -> io::Result<Vec<u8>> {
         self.begin(Call::Map)?;
