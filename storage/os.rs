@@ -1,5 +1,8 @@
 //! The kernel's disk: every call that may wait goes through the executor's io_uring, so that nobody else waits with it.
 //!
+//! One exception: the buffered strategy writes with a plain call. ext4 hands a buffered write from the ring to a worker
+//! thread, which costs more than the copy into the page cache; it may wait for the journal now and then.
+//!
 //! Must run inside a glommio executor. Listing a directory and mapping a file are plain calls: they happen at start and
 //! once per snapshot.
 //!
