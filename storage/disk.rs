@@ -147,14 +147,19 @@ pub async fn write_padded<F: DiskFile>(file: &F, bytes: &[u8], offset: u64) -> i
 /// # Errors
 /// What the disk says.
 pub async fn write_zeros<F: DiskFile>(file: &F, from: u64, to: u64) -> io::Result<()> {
-    write_zeros_resting(file, from, to, async || ()).await
+    write_zeros_while(file, from, to, async || true).await
 }
 
-/// As [`write_zeros`], with `rest` after each slice.
+/// As [`write_zeros`], as long as `goes_on` says so, which is asked behind each slice and may rest.
 ///
 /// # Errors
 /// What the disk says.
-pub async fn write_zeros_resting<F: DiskFile>(file: &F, from: u64, to: u64, rest: impl AsyncFn()) -> io::Result<()> {
+pub async fn write_zeros_while<F: DiskFile>(
+    file: &F,
+    from: u64,
+    to: u64,
+    goes_on: impl AsyncFn() -> bool,
+) -> io::Result<()> {
     const SLICE_LEN: u64 = 256 * 1024;
     let mut at = from;
     while at < to {
@@ -163,7 +168,9 @@ pub async fn write_zeros_resting<F: DiskFile>(file: &F, from: u64, to: u64, rest
         buffer.as_mut()[..len].fill(0);
         file.write(buffer, len, at).await?;
         at += len as u64;
-        rest().await;
+        if !goes_on().await {
+            break;
+        }
     }
     Ok(())
 }

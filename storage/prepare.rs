@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::disk::{BLOCK, Disk, DiskFile, Open, Strategy, join, write_padded, write_zeros, write_zeros_resting};
+use crate::disk::{BLOCK, Disk, DiskFile, Open, Strategy, join, write_padded, write_zeros, write_zeros_while};
 use crate::error::{PrepareError, PurgeError, is_no_space};
 use crate::log::{Log, LogOptions, Prepared};
 use crate::segment;
@@ -53,7 +53,7 @@ impl<D: Disk> Log<D> {
         };
         let made = match spare {
             Some(number) => reuse(&self.disk, &self.options, number, index).await,
-            None => make(&self.disk, &self.options, index, &[], async || self.rest_from_filling().await).await,
+            None => make(&self.disk, &self.options, index, &[], async || self.goes_on_filling().await).await,
         };
         let file = made.map_err(|step| self.prepare_error(index, step))?;
         let state = &mut *self.state.borrow_mut();
@@ -114,9 +114,10 @@ impl<D: Disk> Log<D> {
         Ok(purged)
     }
 
-    /// Every flush of the log has to wait for what a filling has put into the disk's cache, so it goes slowly, unless the
-    /// active segment is half full: then the next one is needed soon.
-    async fn rest_from_filling(&self) {
+    /// Every flush of the log has to wait for what a filling has put into the disk's cache, so it goes slowly. When the
+    /// active segment is half full the next one is needed soon, and what is not filled stays allocated: it reads as zero,
+    /// and only the first write to each block costs more.
+    async fn goes_on_filling(&self) -> bool {
         let is_urgent = {
             let active = &self.state.borrow().active;
             active.cursor.offset > active.segment_len / 2
@@ -124,6 +125,7 @@ impl<D: Disk> Log<D> {
         if !is_urgent {
             self.disk.rest(FILL_REST).await;
         }
+        !is_urgent
     }
 
     /// The oldest segment, if the one after it begins above everything below `seq`.
@@ -165,12 +167,12 @@ pub(crate) async fn make<D: Disk>(
     options: &LogOptions,
     index: u64,
     head: &[u8],
-    rest: impl AsyncFn(),
+    goes_on: impl AsyncFn() -> bool,
 ) -> Result<D::File, Step> {
     let path = join(&options.dir, &segment::new_name(index));
     // Not by the log's own strategy: that one may sync each write.
     let file = disk.open(&path, Open::Fresh, Strategy::Direct).await.map_err(|source| ("make", source))?;
-    let filled = fill(&file, options, head, rest).await;
+    let filled = fill(&file, options, head, goes_on).await;
     drop(file);
     if let Err(step) = filled {
         // It would keep the room that others need; if it can't be removed, the next start or try does it.
@@ -180,10 +182,15 @@ pub(crate) async fn make<D: Disk>(
     install(disk, options, &path, index).await
 }
 
-async fn fill<F: DiskFile>(file: &F, options: &LogOptions, head: &[u8], rest: impl AsyncFn()) -> Result<(), Step> {
+async fn fill<F: DiskFile>(
+    file: &F,
+    options: &LogOptions,
+    head: &[u8],
+    goes_on: impl AsyncFn() -> bool,
+) -> Result<(), Step> {
     file.allocate(options.segment_len).await.map_err(|source| ("allocate", source))?;
     write_padded(file, head, 0).await.map_err(|source| ("write", source))?;
-    let filled = write_zeros_resting(file, head.len() as u64, options.segment_len, rest).await;
+    let filled = write_zeros_while(file, head.len() as u64, options.segment_len, goes_on).await;
     filled.map_err(|source| ("fill", source))?;
     file.sync().await.map_err(|source| ("sync", source))
 }

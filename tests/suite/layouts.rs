@@ -230,7 +230,7 @@ fn reports_are_about_all_cores() {
         ] {
             assert!(mntr.contains(&expected), "{layout}: {expected:?} is missing in\n{mntr}");
         }
-        let watches = format!("{SESSIONS} connections watching 1 paths\nTotal watches:{SESSIONS}\n\n");
+        let watches = format!("{SESSIONS} connections watching 1 paths\nTotal watches:{SESSIONS}\n");
         assert_eq!(ask("wchs"), watches, "{layout}");
         let count = |word: &str, of: fn(&str) -> bool| ask(word).lines().filter(|line| of(line)).count();
         assert_eq!(count("wchp", |line| line.starts_with("\t0x")), SESSIONS, "{layout}");

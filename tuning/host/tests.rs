@@ -1,3 +1,5 @@
+//! Findings about a host, from facts made up.
+
 use super::*;
 
 fn needs() -> Needs {

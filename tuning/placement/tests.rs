@@ -1,3 +1,5 @@
+//! Plans for machines of 1 to 130 CPUs.
+
 use super::*;
 
 fn auto(machine: &Machine) -> Plan {

@@ -1,3 +1,5 @@
+//! Loading: every key, its bounds, its origin, and what is said about a wrong value.
+
 use std::path::PathBuf;
 
 use proptest::prelude::*;

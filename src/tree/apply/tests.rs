@@ -1,3 +1,5 @@
+//! Applying: what each transaction does to nodes, parents and sessions.
+
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;

@@ -1,3 +1,5 @@
+//! Preparing: the order of checks, and writes prepared ahead of the tree.
+
 use super::*;
 use crate::acl::AclEntry;
 use crate::apply::OpResult;

@@ -1,3 +1,5 @@
+//! Watches: registering, firing, and what a client that comes back has missed.
+
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
