@@ -25,9 +25,9 @@ pub const BLOCK: usize = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Strategy {
     /// Write through the page cache, then fdatasync.
+    #[default]
     Buffered,
     /// O_DIRECT write, then fdatasync (a flush of the disk's cache, as no page is dirty).
-    #[default]
     Direct,
     /// One O_DIRECT write to a file that was opened with O_DSYNC.
     DirectDsync,
