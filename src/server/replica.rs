@@ -84,6 +84,8 @@ pub struct Replica {
     settings: PrepSettings,
     sessions: SessionTracker,
     owners: HashMap<SessionId, Origin>,
+    /// Expired, marked as closing, and not yet given to the log. At most as many as there are sessions.
+    expired: VecDeque<SessionId>,
     log: Rc<LogPort>,
     serve: Vec<Outlet<ToServe>>,
     shared: Arc<Shared>,
@@ -139,6 +141,7 @@ impl Replica {
             settings,
             sessions,
             owners: HashMap::new(),
+            expired: VecDeque::new(),
             log,
             serve,
             shared,

@@ -90,18 +90,23 @@ impl Replica {
 
     /// Ends every session whose time is up. Without room on the disk none can end: they wait for it.
     pub fn expire(&mut self, now: Now) {
-        if self.room_is_out() {
-            return;
-        }
         let mut due = Vec::new();
-        self.sessions.expire(now.monotonic, &mut due);
-        for session in &due {
-            tracing::info!(%session, "session expired; closing it");
-            if let Some(owner) = self.owners.get(session) {
-                self.tell(owner.core, ToServe::Expiring(owner.conn));
-            }
-            self.order(&Request::CloseSession, &Order::by_server(*session), now);
+        if !self.room_is_out() {
+            self.sessions.expire(now.monotonic, &mut due);
         }
         self.metrics.count(Counter::StaleSessionsExpired, due.len() as u64);
+        for session in due {
+            tracing::info!(%session, "session expired; closing it");
+            if let Some(owner) = self.owners.get(&session) {
+                self.tell(owner.core, ToServe::Expiring(owner.conn));
+            }
+            self.expired.push_back(session);
+        }
+        // A fleet that expires at once may be more than the log takes at once: the rest follows with the next tick.
+        while !self.room_is_out()
+            && let Some(session) = self.expired.pop_front()
+        {
+            self.order(&Request::CloseSession, &Order::by_server(session), now);
+        }
     }
 }
