@@ -8,6 +8,7 @@
 pub mod client;
 pub mod command;
 pub mod differential;
+pub mod disk;
 pub mod four_letter;
 pub mod peers;
 pub mod random;

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::disk::SmallDisk;
 use crate::{four_letter, peers};
 
 /// How long a server may take to serve. Only a hang gets near it; a loaded machine with a cold JVM needs 10 s.
@@ -42,6 +43,7 @@ pub enum Kind {
 pub struct Settings {
     lines: Vec<(String, String)>,
     properties: Vec<(String, String)>,
+    disk_mib: Option<u64>,
 }
 
 impl Settings {
@@ -63,6 +65,13 @@ impl Settings {
         self.properties.push((key.to_owned(), value.to_string()));
         self
     }
+
+    /// Puts the data on a disk of so many MiB.
+    #[must_use]
+    pub fn disk_mib(mut self, len_mib: u64) -> Self {
+        self.disk_mib = Some(len_mib);
+        self
+    }
 }
 
 /// A running (or killed) server and everything it owns.
@@ -72,6 +81,7 @@ pub struct Server {
     settings: Settings,
     directory: TempDir,
     address: SocketAddr,
+    disk: Option<SmallDisk>,
     child: Option<Child>,
 }
 
@@ -82,7 +92,13 @@ impl Server {
     /// If it does not serve in time; the end of its log is in the message.
     pub fn start(kind: &Kind, settings: Settings) -> Self {
         let directory = TempDir::with_prefix("ringkeeper-test-").expect("a temporary directory can be made");
-        let mut server = Self { kind: kind.clone(), settings, directory, address: free_address(), child: None };
+        let disk = settings.disk_mib.map(|len_mib| {
+            let data_dir = data_dir(directory.path());
+            fs::create_dir(&data_dir).expect("the directory is new");
+            SmallDisk::mount(&data_dir, len_mib)
+        });
+        let address = free_address();
+        let mut server = Self { kind: kind.clone(), settings, directory, address, disk, child: None };
         server.restart();
         server
     }
@@ -133,7 +149,7 @@ impl Server {
         let properties = self.settings.properties.iter().map(|(key, value)| format!("-D{key}={value}"));
         match &self.kind {
             Kind::Ringkeeper(binary) => {
-                let mut command = Command::new(binary);
+                let mut command = self.disk.as_ref().map_or_else(|| Command::new(binary), |disk| disk.inside(binary));
                 // Segments are filled with zeros ahead of use, and hundreds of servers start here.
                 command
                     .args(["server", "-Dringkeeper.log.segmentSizeKb=17408"])
@@ -251,7 +267,12 @@ impl Server {
 
     /// Its data directory.
     pub fn data_dir(&self) -> PathBuf {
-        self.directory.path().join("data")
+        data_dir(self.directory.path())
+    }
+
+    /// Its disk, if it has one of its own.
+    pub fn disk(&self) -> Option<&SmallDisk> {
+        self.disk.as_ref()
     }
 
     /// Its own directory, for whatever a test wants to keep beside the data.
@@ -281,6 +302,10 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+fn data_dir(directory: &Path) -> PathBuf {
+    directory.join("data")
 }
 
 /// A loopback address nobody listens on. Processes start their search at different points, threads share a counter.

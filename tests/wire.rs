@@ -72,6 +72,8 @@ pub mod opcode {
 pub mod code {
     /// Success.
     pub const OK: i32 = 0;
+    /// The server can't do it now.
+    pub const SYSTEM_ERROR: i32 = -1;
     /// Results of a multi behind the one that failed.
     pub const RUNTIME_INCONSISTENCY: i32 = -2;
     /// The body can't be decoded.

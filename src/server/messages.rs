@@ -232,6 +232,8 @@ pub enum FromLog {
         /// Transactions in it.
         batch: u64,
     },
+    /// There may be room where there was none, or no longer be: look again.
+    Room,
     /// A sync has failed. The server stops.
     Failed,
 }

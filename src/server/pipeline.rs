@@ -18,7 +18,7 @@ use storage::error::AppendError;
 use super::mesh::{Inlet, Outlet};
 use super::messages::{FromLog, ToLog};
 use super::notify::Notify;
-use super::shared::Shared;
+use super::shared::{Room, Shared};
 use super::signals::{Reason, Stop};
 use super::storage::ServerLog;
 
@@ -72,6 +72,7 @@ impl Pipeline {
                 Err(error) => return self.failed(&error),
             };
             let took = started.elapsed();
+            self.look_for_room();
             self.report(FromLog::Durable {
                 upto,
                 synced_bytes: taken.bytes,
@@ -79,7 +80,6 @@ impl Pipeline {
                 batch: taken.entries - before.entries,
             });
             before = taken;
-            self.look_for_room();
             if took > self.sync_warning {
                 tracing::warn!(?took, "the log's sync was slow; every write waits for it (fsync.warningthresholdms)");
             }
@@ -116,8 +116,11 @@ impl Pipeline {
         self.reports.dispatch();
     }
 
+    /// Tells a far replica what the log does with writes; a near one sees for itself.
     fn look_for_room(&self) {
-        self.shared.set_log_has_room(self.log.log().has_room());
+        if self.shared.set_log_room(self.log.room()) {
+            self.report(FromLog::Room);
+        }
     }
 
     /// Takes entries from a replica on another executor, and rings `ended` behind the last.
@@ -128,7 +131,7 @@ impl Pipeline {
                     ToLog::Entry { zxid, bytes } => {
                         while let Err(error) = self.log.append(zxid, &bytes) {
                             assert!(error != AppendError::TooLong, "the replica has looked at the length");
-                            self.shared.set_log_has_room(false);
+                            self.shared.set_log_room(if self.log.room() == Room::Out { Room::Out } else { Room::Soon });
                             sleep(NO_ROOM_PAUSE).await;
                         }
                     }
@@ -158,10 +161,15 @@ impl Pipeline {
                     if !std::mem::replace(&mut is_full, true) {
                         tracing::error!("{error}; writes are refused when the present segment is full, reads go on");
                     }
-                    sleep(NO_SPACE_PAUSE).await;
                 }
             }
+            self.log.set_disk_full(is_full);
             self.look_for_room();
+            // Whoever waits for this segment may have come after the last look.
+            self.report(FromLog::Room);
+            if is_full {
+                sleep(NO_SPACE_PAUSE).await;
+            }
         }
     }
 }

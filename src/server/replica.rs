@@ -33,7 +33,7 @@ use super::messages::Origin;
 use super::messages::{Asked, Committed, Facts, ReplicaFacts, SurveyId, ToReplica, ToServe, Write};
 use super::metrics::Metrics;
 use super::notify::Notify;
-use super::shared::Shared;
+use super::shared::{Room, Shared};
 use super::storage::LogPort;
 
 /// The two clocks at one moment.
@@ -87,6 +87,9 @@ pub struct Replica {
     /// Expired, marked as closing, and not yet given to the log. At most as many as there are sessions.
     expired: VecDeque<SessionId>,
     log: Rc<LogPort>,
+    /// Said while the log had no room and was making some, in order. Clients are not read meanwhile, so that this is
+    /// what they had sent before.
+    held: VecDeque<ToReplica>,
     serve: Vec<Outlet<ToServe>>,
     shared: Arc<Shared>,
     /// Prepared, in zxid order, not yet announced.
@@ -143,6 +146,7 @@ impl Replica {
             owners: HashMap::new(),
             expired: VecDeque::new(),
             log,
+            held: VecDeque::new(),
             serve,
             shared,
             outstanding: VecDeque::new(),
@@ -163,8 +167,28 @@ impl Replica {
         }
     }
 
-    /// Carries out what a serving core asks.
+    /// Carries out what a serving core asks, or keeps it until the log has room. What is no part of any order is carried
+    /// out at once: heartbeats count and operators are answered while writes wait.
     pub fn handle(&mut self, message: ToReplica, now: Now) {
+        match message {
+            ToReplica::Touch(session) => self.touch(session, now),
+            ToReplica::Ask(survey, word) => self.ask(survey, word),
+            ToReplica::Facts(survey, facts) => self.tell(survey.core, ToServe::Facts(survey, facts)),
+            message if !self.held.is_empty() || self.must_wait() => self.held.push_back(message),
+            message => self.handle_in_order(message, now),
+        }
+    }
+
+    /// Goes on with what waited for room.
+    fn handle_held(&mut self, now: Now) {
+        while !self.must_wait()
+            && let Some(message) = self.held.pop_front()
+        {
+            self.handle_in_order(message, now);
+        }
+    }
+
+    fn handle_in_order(&mut self, message: ToReplica, now: Now) {
         match message {
             ToReplica::Write(write) => self.write(&write, now),
             ToReplica::Open { asked, timeout_ms, seen } => self.open(asked, timeout_ms, seen, now),
@@ -176,10 +200,8 @@ impl Replica {
             ToReplica::Sync(Asked { origin, ticket }) => {
                 self.tell(origin.core, ToServe::Synced { conn: origin.conn, ticket });
             }
-            ToReplica::Touch(session) => self.touch(session, now),
             ToReplica::Detach { origin, session } => self.detach(origin, session),
-            ToReplica::Ask(survey, word) => self.ask(survey, word),
-            ToReplica::Facts(survey, facts) => self.tell(survey.core, ToServe::Facts(survey, facts)),
+            ToReplica::Touch(_) | ToReplica::Ask(..) | ToReplica::Facts(..) => unreachable!("these never wait"),
         }
     }
 
@@ -191,7 +213,7 @@ impl Replica {
         if self.owners.get(&write.session) != Some(&origin) {
             return self.tell(origin.core, ToServe::Kicked(origin.conn));
         }
-        if self.room_is_out() {
+        if !self.takes_writes() {
             return self.refuse(write.asked, Code::SystemError);
         }
         let decoded = match wire::Request::decode(write.op, &write.body) {
@@ -212,7 +234,7 @@ impl Replica {
 
     /// Removes a container or TTL node that is due, if it still is one without children when its turn comes.
     pub fn delete_container(&mut self, path: &str, now: Now) {
-        if !self.room_is_out() {
+        if self.takes_writes() {
             let request = Request::DeleteContainer { path };
             self.order(&request, &Order::by_server(SessionId::NONE), now);
         }
@@ -225,7 +247,7 @@ impl Replica {
             metrics: matches!(word, Word::Mntr | Word::Srvr | Word::Stat).then(|| self.metrics.clone()),
             sessions: self.sessions.len(),
             outstanding: self.outstanding.len(),
-            has_room: self.log.has_room(),
+            has_room: self.log.room() != Room::Out,
             expiries: self.sessions.buckets().filter(|_| is_dump).map(|(due, ids)| (due, ids.collect())).collect(),
         };
         if word == Word::Srst {
@@ -272,13 +294,20 @@ impl Replica {
         }
     }
 
-    /// Takes no more writes: the server stops.
-    pub fn stop_accepting(&mut self) {
+    /// Takes no more writes: the server stops. Those that waited for room are refused.
+    pub fn stop_accepting(&mut self, now: Now) {
         self.accepting = false;
+        self.handle_held(now);
     }
 
-    fn room_is_out(&self) -> bool {
-        !self.accepting || !self.log.has_room()
+    /// Whether the log will take writes, but not yet.
+    fn must_wait(&self) -> bool {
+        self.accepting && self.log.room() == Room::Soon
+    }
+
+    /// Whether a write may be ordered. If not, and nobody [must wait](Self::must_wait), it is refused.
+    fn takes_writes(&self) -> bool {
+        self.accepting && self.log.room() == Room::Free
     }
 
     fn order_write(&mut self, request: &Request<'_>, write: &Write, now: Now) {

@@ -6,14 +6,26 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What the log does with the next write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Room {
+    /// Takes it.
+    Free,
+    /// Will take it when a sync or the making of a segment is done: writes wait.
+    Soon,
+    /// The disk has no place for another segment: writes are refused.
+    Out,
+}
 
 /// Facts of the whole server.
 #[derive(Debug)]
 pub struct Shared {
     log_is_behind: AtomicBool,
-    log_has_room: AtomicBool,
+    log_room: AtomicU8,
     trace_mask: AtomicI64,
     doors: Mutex<Doors>,
 }
@@ -49,7 +61,7 @@ impl Shared {
     pub fn new(serve_cores: usize, trace_mask: i64) -> Shared {
         Shared {
             log_is_behind: AtomicBool::new(false),
-            log_has_room: AtomicBool::new(true),
+            log_room: AtomicU8::new(Room::Free as u8),
             trace_mask: AtomicI64::new(trace_mask),
             doors: Mutex::new(Doors { per_address: HashMap::new(), per_core: vec![0; serve_cores], total: 0 }),
         }
@@ -65,16 +77,22 @@ impl Shared {
         self.log_is_behind.store(is_behind, Ordering::Relaxed);
     }
 
-    /// Whether the log took writes when it last looked.
-    pub fn log_has_room(&self) -> bool {
-        self.log_has_room.load(Ordering::Relaxed)
+    /// What the log did with writes when it last looked.
+    pub fn log_room(&self) -> Room {
+        match self.log_room.load(Ordering::Relaxed) {
+            room if room == Room::Free as u8 => Room::Free,
+            room if room == Room::Soon as u8 => Room::Soon,
+            _ => Room::Out,
+        }
     }
 
-    /// Said by the log.
-    pub fn set_log_has_room(&self, has_room: bool) {
-        if self.log_has_room() != has_room {
-            self.log_has_room.store(has_room, Ordering::Relaxed);
+    /// Said by the log. Whether that is new.
+    pub fn set_log_room(&self, room: Room) -> bool {
+        let is_new = self.log_room() != room;
+        if is_new {
+            self.log_room.store(room as u8, Ordering::Relaxed);
         }
+        is_new
     }
 
     /// ZooKeeper's trace mask, which traces nothing here but can be set and read.

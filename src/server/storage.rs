@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use ids::Zxid;
 use storage::error::{AppendError, SyncError};
@@ -14,12 +15,15 @@ use super::codec;
 use super::mesh::Outlet;
 use super::messages::ToLog;
 use super::notify::Notify;
+use super::shared::{Room, Shared};
 
 /// The log, with what its syncs are measured by.
 pub struct ServerLog {
     log: Log<OsDisk>,
     entries: Cell<u64>,
     bytes: Cell<u64>,
+    /// The last try to make a segment has failed.
+    is_disk_full: Cell<bool>,
     /// Rung when there is something to sync.
     pub work: Notify,
 }
@@ -36,7 +40,13 @@ pub struct Taken {
 impl ServerLog {
     /// Around an open log.
     pub fn new(log: Log<OsDisk>) -> ServerLog {
-        ServerLog { log, entries: Cell::new(0), bytes: Cell::new(0), work: Notify::default() }
+        ServerLog {
+            log,
+            entries: Cell::new(0),
+            bytes: Cell::new(0),
+            is_disk_full: Cell::new(false),
+            work: Notify::default(),
+        }
     }
 
     /// Takes an entry, in memory.
@@ -54,6 +64,20 @@ impl ServerLog {
     /// What it has taken, synced or not.
     pub fn taken(&self) -> Taken {
         Taken { entries: self.entries.get(), bytes: self.bytes.get() }
+    }
+
+    /// What it does with the next write, however long that is.
+    pub fn room(&self) -> Room {
+        match (self.log.has_room(), self.is_disk_full.get()) {
+            (true, _) => Room::Free,
+            (false, false) => Room::Soon,
+            (false, true) => Room::Out,
+        }
+    }
+
+    /// Whether the next segment can't be made, for the time being.
+    pub fn set_disk_full(&self, is_full: bool) {
+        self.is_disk_full.set(is_full);
     }
 
     /// Makes everything that waits durable. See [`Log::sync`].
@@ -92,7 +116,7 @@ pub enum Way {
     /// On this executor.
     Near(Rc<ServerLog>),
     /// On another one.
-    Far(Outlet<ToLog>, std::sync::Arc<super::shared::Shared>),
+    Far(Outlet<ToLog>, Arc<Shared>),
 }
 
 impl LogPort {
@@ -101,7 +125,8 @@ impl LogPort {
         LogPort { way, record_len_max, scratch: RefCell::new(Vec::new()) }
     }
 
-    /// Hands a transaction over and says how long its entry is. The caller has seen that there is room.
+    /// Hands a transaction over and says how long its entry is. The caller has seen that [`room`](LogPort::room)
+    /// is free.
     ///
     /// A closeSession that lists more ephemerals than a record holds is written without the list, as ZooKeeper did before
     /// 3.6: applying it removes whatever the session owns then, which is the same.
@@ -127,12 +152,12 @@ impl LogPort {
         scratch.len()
     }
 
-    /// Whether a write would be taken. Of a far log this is a moment old: what it cannot take then waits there, neither
-    /// lost nor acknowledged, until there is room.
-    pub fn has_room(&self) -> bool {
+    /// What the log does with the next write. Of a far log this is a moment old: what it cannot take then waits there,
+    /// neither lost nor acknowledged, until there is room.
+    pub fn room(&self) -> Room {
         match &self.way {
-            Way::Near(log) => log.log.has_room(),
-            Way::Far(_, shared) => shared.log_has_room(),
+            Way::Near(log) => log.room(),
+            Way::Far(_, shared) => shared.log_room(),
         }
     }
 

@@ -37,7 +37,7 @@ fn layouts() -> Vec<String> {
     ]
 }
 
-fn on_each_layout(test: impl Fn(&str, Settings)) {
+pub fn on_each_layout(test: impl Fn(&str, Settings)) {
     for layout in layouts() {
         println!("layout {layout}");
         test(&layout, Settings::new().property("ringkeeper.layout", &layout));

@@ -15,6 +15,7 @@ mod kill9;
 mod layouts;
 mod protocol;
 mod reaping;
+mod room;
 mod tidy;
 mod zkcli;
 

@@ -53,7 +53,8 @@ impl Life {
     async fn end_replica(&self, core: &Core, signal: &str, drain_max: Duration) -> Result<(), RunError> {
         let in_flight = core.replica().outstanding();
         tracing::info!(signal, in_flight, "stopping: nothing new is taken");
-        core.replica().stop_accepting();
+        let now = Now::read();
+        core.order(now, |replica| replica.stop_accepting(now));
         let deadline = Instant::now() + drain_max;
         while core.replica().outstanding() > 0 && Instant::now() < deadline {
             self.look_for_fatal()?;

@@ -29,12 +29,15 @@ impl Replica {
                 self.metrics.note(Summary::Fsync, took.as_millis() as u64);
                 self.metrics.note(Summary::SyncBatch, batch);
             }
+            FromLog::Room => {}
             FromLog::Failed => self.metrics.count(Counter::UnrecoverableErrors, 1),
         }
     }
 
-    /// Announces what the disk holds, at most [`ANNOUNCE_TURN_MAX`] transactions; says whether there may be more.
+    /// Announces what the disk holds, at most [`ANNOUNCE_TURN_MAX`] transactions; says whether there may be more. What
+    /// waited for room in the log goes on.
     pub fn announce(&mut self, now: Now) -> bool {
+        self.handle_held(now);
         self.look_behind();
         let mut count = 0;
         while count < ANNOUNCE_TURN_MAX && self.outstanding.front().is_some_and(|first| first.txn.zxid <= self.durable)
@@ -89,14 +92,17 @@ impl Replica {
 
     /// Whether so much is under way that the serving cores' requests have to wait.
     pub fn is_choked(&self) -> bool {
-        self.logged_bytes - self.synced_bytes > self.behind_bytes
-            || self.log.is_full()
-            || self.serve.iter().any(|core| core.is_full())
+        self.is_behind() || self.log.is_full() || self.serve.iter().any(|core| core.is_full())
+    }
+
+    /// Whether the log has to catch up before clients may be read on.
+    fn is_behind(&self) -> bool {
+        self.logged_bytes - self.synced_bytes > self.behind_bytes || !self.held.is_empty()
     }
 
     /// Notes whether the log is behind. Whoever holds clients back for it is told when it no longer is.
     fn look_behind(&self) {
-        let is_behind = self.logged_bytes - self.synced_bytes > self.behind_bytes;
+        let is_behind = self.is_behind();
         if self.shared.log_is_behind() != is_behind {
             self.shared.set_log_is_behind(is_behind);
             if !is_behind {
