@@ -3,3 +3,7 @@
 pub mod command;
 pub mod config;
 pub mod server;
+
+/// For the server, its tools and whatever measures them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

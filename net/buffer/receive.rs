@@ -13,6 +13,26 @@ use crate::frame::{self, FrameError, HEADER_LEN, Split};
 /// Part of a block up to which bytes that have to wait are moved out, so that the block can serve others.
 const STOW_FRACTION: usize = 8;
 
+/// The body of a frame, where it was received.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Frame<'b> {
+    /// The body and everything that was received behind it.
+    with_rest: &'b [u8],
+    len: usize,
+}
+
+impl<'b> Frame<'b> {
+    /// The body.
+    pub fn bytes(self) -> &'b [u8] {
+        &self.with_rest[..self.len]
+    }
+
+    /// The body and everything that was received behind it.
+    pub(crate) fn with_rest(self) -> &'b [u8] {
+        self.with_rest
+    }
+}
+
 /// Received bytes, handed out frame by frame.
 #[derive(Debug)]
 pub struct ReceiveBuffer {
@@ -47,14 +67,14 @@ impl ReceiveBuffer {
     ///
     /// # Errors
     /// When the next length cannot be one. Nothing behind it can be understood any more.
-    pub fn next_frame(&mut self, len_max_bytes: usize) -> Result<Option<&[u8]>, FrameError> {
+    pub fn next_frame(&mut self, len_max_bytes: usize) -> Result<Option<Frame<'_>>, FrameError> {
         match frame::split(self.bytes(), len_max_bytes)? {
             Split::Partial { .. } => Ok(None),
             Split::Frame { body_len } => {
                 let body_at = self.head + HEADER_LEN;
                 self.head = body_at + body_len;
                 assert!(self.head <= self.tail, "a frame ends within the received bytes");
-                Ok(Some(&self.block[body_at..self.head]))
+                Ok(Some(Frame { with_rest: &self.block[body_at..self.tail], len: body_len }))
             }
         }
     }
@@ -151,8 +171,8 @@ mod tests {
             let mut seen = Vec::new();
             for piece in stream.chunks(step) {
                 feed(&mut buffer, piece);
-                while let Some(body) = buffer.next_frame(100_000).unwrap() {
-                    seen.push(body.to_vec());
+                while let Some(frame) = buffer.next_frame(100_000).unwrap() {
+                    seen.push(frame.bytes().to_vec());
                 }
                 buffer.rest_before_wait();
             }
@@ -186,7 +206,7 @@ mod tests {
         let mut buffer = ReceiveBuffer::new(&pool);
         feed(&mut buffer, &frame_of(b"x"));
         let lent = buffer.block.as_ptr();
-        assert_eq!(buffer.next_frame(10), Ok(Some(&b"x"[..])));
+        assert_eq!(buffer.next_frame(10).unwrap().map(Frame::bytes), Some(&b"x"[..]));
         buffer.rest_before_wait();
         let returned = pool.take_receive();
         assert_eq!(returned.as_ptr(), lent);

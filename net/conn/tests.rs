@@ -40,7 +40,7 @@ where
 async fn next_frame(connection: &Connection, inbox: &mut ReceiveBuffer) -> Option<Vec<u8>> {
     loop {
         if let Some(frame) = inbox.next_frame(LEN_MAX_DEFAULT).unwrap() {
-            return Some(frame.to_vec());
+            return Some(frame.bytes().to_vec());
         }
         if connection.receive(inbox).await.unwrap() == 0 {
             return None;

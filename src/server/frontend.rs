@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ids::{SessionId, Zxid};
-use net::buffer::ReceiveBuffer;
+use net::buffer::{Kept, ReceiveBuffer};
 use net::conn::Flushed;
 use tree::effects::Effects;
 use tree::tree::Tree;
@@ -87,6 +87,8 @@ pub struct Frontend {
     connections: usize,
     watches: Watches,
     effects: Effects,
+    /// Requests of this turn that have to wait.
+    kept: Kept,
     /// Connections with answers to send at the end of the turn.
     dirty: Vec<ConnId>,
     /// Requests with a positive xid in the queues of all connections.
@@ -137,6 +139,7 @@ impl Frontend {
             connections: 0,
             watches,
             effects: Effects::default(),
+            kept: Kept::default(),
             dirty: Vec::new(),
             in_process: 0,
             held_back: Vec::new(),
@@ -155,6 +158,7 @@ impl Frontend {
     /// Handles everything that `inbox` holds, as far as the connection may be read now.
     pub fn on_bytes(&mut self, id: ConnId, inbox: &mut ReceiveBuffer, now: Now) -> Next {
         let next = self.take_frames(id, inbox, now);
+        self.kept.clear();
         self.metrics.time(Latency::StageDecode, now.instant.elapsed());
         next
     }
@@ -183,7 +187,7 @@ impl Frontend {
                     return Next::Close;
                 }
             };
-            self.metrics.count(Counter::BytesReceived, frame.len() as u64 + 4);
+            self.metrics.count(Counter::BytesReceived, frame.bytes().len() as u64 + 4);
             if let Some(next) = self.dispatch(id, frame, now) {
                 return next;
             }

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use ids::{SessionId, Xid};
+use net::buffer::Frame;
 use net::jute::decode;
 use net::opcode::OpCode;
 use net::record::{AuthPacket, ReplyHeader, RequestHeader, SaslRequest, SaslResponse, xid};
@@ -23,38 +23,42 @@ use super::{Frontend, Next};
 /// Bytes of a request header.
 const HEADER_LEN: usize = 8;
 
+/// What stands behind the header.
+fn body_of(frame: Frame<'_>) -> &[u8] {
+    &frame.bytes()[HEADER_LEN..]
+}
+
 impl Frontend {
     /// Handles one frame. `Some` when the connection is not to be read on as before.
-    pub(super) fn dispatch(&mut self, id: ConnId, frame: &[u8], now: Now) -> Option<Next> {
+    pub(super) fn dispatch(&mut self, id: ConnId, frame: Frame<'_>, now: Now) -> Option<Next> {
         self.metrics.packets_received += 1;
         let conn = self.conn(id)?;
         conn.stats.received += 1;
         if conn.phase == Phase::Handshake {
-            return self.handshake(id, frame, now);
+            return self.handshake(id, frame.bytes(), now);
         }
-        let Ok(header) = decode::<RequestHeader>(frame) else {
+        let Ok(header) = decode::<RequestHeader>(frame.bytes()) else {
             return Some(Next::Close);
         };
-        let body = &frame[HEADER_LEN..];
         let op = OpCode::from_wire(header.op).filter(|op| op.is_client_request());
         let xid = if op == Some(OpCode::Ping) { xid::PING } else { header.xid };
         let question = Question { conn: id, xid, op, received: self.waiting_since(id, now) };
-        if self.refuse_large(frame.len()) {
+        if self.refuse_large(frame.bytes().len()) {
             return Some(Next::Close);
         }
         match op {
-            Some(OpCode::Auth) => self.auth(question, body, now),
-            Some(OpCode::Sasl) => self.sasl(question, body),
+            Some(OpCode::Auth) => self.auth(question, body_of(frame), now),
+            Some(OpCode::Sasl) => self.sasl(question, body_of(frame)),
             _ if self.lacks_enforced_auth(id) => {
                 self.answer_last(question, 0, Code::SessionClosedRequireSaslAuth, now);
                 Some(Next::Finish)
             }
-            op => self.request(question, op.ok_or(header.op), body, now),
+            op => self.request(question, op.ok_or(header.op), frame, now),
         }
     }
 
     /// A request that counts as a sign of life. `Err` is a number that is no operation.
-    fn request(&mut self, question: Question, op: Result<OpCode, i32>, body: &[u8], now: Now) -> Option<Next> {
+    fn request(&mut self, question: Question, op: Result<OpCode, i32>, frame: Frame<'_>, now: Now) -> Option<Next> {
         self.touch(question.conn, now);
         if question.received != now.instant
             && let Some(next) = self.throttle_request(question, now)
@@ -63,9 +67,9 @@ impl Frontend {
         }
         match op {
             Ok(OpCode::CloseSession) => self.close_session(question),
-            Ok(OpCode::Sync) => self.sync(question, body),
-            Ok(op) if op.is_write() => self.submit(question, op, body, now),
-            Ok(_) => self.read_in_turn(question, body, now),
+            Ok(OpCode::Sync) => self.sync(question, frame),
+            Ok(op) if op.is_write() => self.submit(question, op, frame, now),
+            Ok(_) => self.read_in_turn(question, frame, now),
             Err(op) => {
                 tracing::debug!(peer = ?self.peer(question.conn), op, "unknown operation");
                 self.unimplemented(question, now)
@@ -161,24 +165,26 @@ impl Frontend {
         self.in_process += usize::from(question.xid > 0);
     }
 
-    fn submit(&mut self, question: Question, op: OpCode, body: &[u8], now: Now) -> Option<Next> {
-        if let Some(code) = self.eager_refusal(question, op, body) {
+    fn submit(&mut self, question: Question, op: OpCode, frame: Frame<'_>, now: Now) -> Option<Next> {
+        if let Some(code) = self.eager_refusal(question, op, body_of(frame)) {
             self.refuse(question, 0, code, now);
             return None;
         }
         self.metrics.count(Counter::PrepQueued, 1);
         let asked = self.ask(question.conn)?;
+        let body = self.kept.body(frame, HEADER_LEN);
+        let body_len = body.len();
         let conn = self.conn(question.conn)?;
         let write = Write {
             asked,
             session: conn.session,
             cxid: Xid::new(question.xid),
             op,
-            body: Bytes::copy_from_slice(body),
+            body,
             identities: Arc::clone(&conn.identities),
         };
         self.to_replica.post(ToReplica::Write(write));
-        self.enqueue_sized(question, Wait::Commit { ticket: asked.ticket }, body.len());
+        self.enqueue_sized(question, Wait::Commit { ticket: asked.ticket }, body_len);
         None
     }
 
@@ -195,20 +201,22 @@ impl Frontend {
     }
 
     /// Goes by the replica: what another client of another core was told before is seen by the reads behind it.
-    fn sync(&mut self, question: Question, body: &[u8]) -> Option<Next> {
+    fn sync(&mut self, question: Question, frame: Frame<'_>) -> Option<Next> {
         let asked = self.ask(question.conn)?;
         self.to_replica.post(ToReplica::Sync(asked));
-        self.enqueue(question, Wait::Sync { ticket: asked.ticket, body: Bytes::copy_from_slice(body) });
+        let body = self.kept.body(frame, HEADER_LEN);
+        self.enqueue(question, Wait::Sync { ticket: asked.ticket, body });
         None
     }
 
-    fn read_in_turn(&mut self, question: Question, body: &[u8], now: Now) -> Option<Next> {
+    fn read_in_turn(&mut self, question: Question, frame: Frame<'_>, now: Now) -> Option<Next> {
         let conn = self.conn(question.conn)?;
         let identities = Arc::clone(&conn.identities);
         if conn.queue.is_empty() {
-            self.answer_read(question, body, &identities, now);
+            self.answer_read(question, body_of(frame), &identities, now);
         } else {
-            self.enqueue(question, Wait::Turn { body: Bytes::copy_from_slice(body), identities });
+            let body = self.kept.body(frame, HEADER_LEN);
+            self.enqueue(question, Wait::Turn { body, identities });
         }
         None
     }
