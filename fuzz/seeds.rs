@@ -11,10 +11,10 @@ use futures_lite::future::block_on;
 use net::jute::{Reader, Writer, encode};
 use net::opcode::OpCode;
 use net::record::{
-    Acl, AddWatchRequest, AuthPacket, CheckVersionRequest, CreateRequest, CreateTtlRequest, DeleteRequest,
-    GetChildrenRequest, GetDataRequest, GetEphemeralsRequest, MultiOp, MultiReadOp, MultiReadRequest, MultiRequest,
-    MultiResponse, MultiResult, ReconfigRequest, Request, SaslRequest, SetAclRequest, SetDataRequest, SetDataResponse,
-    SetWatches2, Stat,
+    Acl, AddWatchRequest, AuthPacket, CheckVersionRequest, ConnectRequest, ConnectResponse, CreateRequest,
+    CreateTtlRequest, DeleteRequest, GetChildrenRequest, GetDataRequest, GetEphemeralsRequest, MultiOp, MultiReadOp,
+    MultiReadRequest, MultiRequest, MultiResponse, MultiResult, PASSWORD_LEN, ReconfigRequest, Request, SaslRequest,
+    SetAclRequest, SetDataRequest, SetDataResponse, SetWatches2, Stat,
 };
 use storage::record::{BATCH_HEADER_LEN, Batch, Home, Position, encode_record, record_len};
 use storage::segment::{BATCHES_AT, Header};
@@ -25,6 +25,7 @@ fn main() {
     let requests: Vec<Vec<u8>> = requests().iter().map(request_seed).collect();
     write("fuzz_request", &requests);
     write("fuzz_frame", &frames(&requests));
+    write("fuzz_connect", &handshakes());
     write("fuzz_multi", &multis());
     write("fuzz_txn", &txns());
     write("fuzz_snapshot", &snapshots());
@@ -106,6 +107,28 @@ fn request_seed(request: &Request<'_>) -> Vec<u8> {
 fn frames(bodies: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let framed = |body: &Vec<u8>| [&(body.len() as u32).to_be_bytes()[..], body].concat();
     vec![b"ruok".to_vec(), bodies.iter().take(4).flat_map(framed).collect(), framed(&vec![])]
+}
+
+/// Of clients that know the readOnly byte and of older ones: a new session, a known one, and the answers.
+fn handshakes() -> Vec<Vec<u8>> {
+    let password = Some(&[7; PASSWORD_LEN][..]);
+    let new = ConnectRequest {
+        protocol_version: 0,
+        last_zxid_seen: 0,
+        timeout_ms: 30_000,
+        session_id: 0,
+        password: None,
+        read_only: Some(true),
+    };
+    let known = ConnectRequest { last_zxid_seen: 9, session_id: 0x1234, password, read_only: None, ..new };
+    let granted = ConnectResponse {
+        protocol_version: 0,
+        timeout_ms: 30_000,
+        session_id: 0x1234,
+        password,
+        read_only: Some(false),
+    };
+    vec![encode(&new), encode(&known), encode(&granted), encode(&ConnectResponse::refused(None))]
 }
 
 fn writes() -> MultiRequest<'static> {

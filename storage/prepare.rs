@@ -1,7 +1,7 @@
 //! The other half of the log: segments are made ahead of use and taken away when a snapshot covers them.
 //!
-//! Flow       prepare_next: new.<n> is made (allocated, filled with zeros, synced), or spare.<n> reused (its header wiped,
-//!            synced), renamed to segment.<next>, directory synced. Only then may a batch go there.
+//! Flow       prepare_next: new.<n> is made (allocated, filled with zeros, synced), or spare.<n> reused (its name
+//!            synced, its header wiped, synced), renamed to segment.<next>, directory synced. Only then may a batch go there.
 //!            purge_before: segment -> spare (one is kept for reuse) or removed, oldest first.
 //! Invariant  a name `segment.<n>` that a crash leaves behind holds either the log's bytes or no valid header.
 //!
@@ -78,6 +78,8 @@ impl<D: Disk> Log<D> {
     /// Takes away the segments that hold nothing of `seq` or above: to be called with the seq of the oldest snapshot that
     /// is kept. Returns how many.
     ///
+    /// The directory isn't synced: whichever of them a crash brings back is below what recovery looks at, and goes again.
+    ///
     /// # Errors
     /// Some may be gone, none that is needed; call again with the next snapshot.
     ///
@@ -104,12 +106,6 @@ impl<D: Disk> Log<D> {
                 state.spares.push(index);
             }
             purged += 1;
-        }
-        if purged > 0 {
-            // Once for all: whichever of them a crash brings back is below what recovery looks at.
-            let path = self.dir().to_owned();
-            let synced = self.disk.sync_dir(self.dir()).await;
-            synced.map_err(|source| PurgeError { doing: "sync the directory", path, source })?;
         }
         Ok(purged)
     }
@@ -198,6 +194,9 @@ async fn fill<F: DiskFile>(
 /// Makes segment `index` of a purged one: without its header nothing in it can be taken for the log.
 async fn reuse<D: Disk>(disk: &D, options: &LogOptions, number: u64, index: u64) -> Result<D::File, Step> {
     let path = join(&options.dir, &segment::spare_name(number));
+    // A crash must not bring its first name back beside the one that it gets now: the purge of the one would hand out the
+    // other, which is in use.
+    disk.sync_dir(&options.dir).await.map_err(|source| ("sync the directory of", source))?;
     let file = disk.open(&path, Open::Existing, Strategy::Direct).await.map_err(|source| ("open", source))?;
     write_zeros(&file, 0, BLOCK as u64).await.map_err(|source| ("wipe the header of", source))?;
     file.sync().await.map_err(|source| ("sync", source))?;

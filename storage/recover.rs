@@ -45,7 +45,7 @@ use std::path::{Path, PathBuf};
 use crate::disk::{Disk, block_down, join};
 use crate::error::{OpenError, VisitError};
 use crate::log::{LogOptions, State};
-use crate::record::{self, FLAG_CLOSES, Position};
+use crate::record::{self, FLAG_CLOSES, Home, Position};
 use crate::segment::{self, Cursor, Found, Header, Next};
 
 use settle::settle;
@@ -386,15 +386,15 @@ fn linked(facts: &Facts, header: &Header, before: &End) -> Result<(), ExamError>
     if found == said { Ok(()) } else { Err(corrupt(facts, 0, 0, "it does not follow the segment before it")) }
 }
 
-/// Index and seq before it of every segment with records. Where a header below the walk doesn't hold, the next one's is
-/// taken, so that a purge is never too early.
+/// Index and seq before it of every segment with records. Where the header below the walk isn't the one that was written
+/// there, the next one's seq is taken, so that a purge is never too early.
 fn known_segments(lower: &[Facts], used: &Used<'_>) -> VecDeque<(u64, u64)> {
     let mut known: VecDeque<_> = used.iter().map(|(facts, header)| (facts.index, header.prev_seq)).collect();
+    let salt = used[0].1.home.salt;
     for facts in lower.iter().rev() {
-        let next = known.front().expect("a segment is in use").1;
         let prev_seq = match facts.found {
-            Found::Header(header) => header.prev_seq.min(next),
-            _ => next,
+            Found::Header(header) if header.home == (Home { salt, index: facts.index }) => header.prev_seq,
+            _ => known.front().expect("a segment is in use").1,
         };
         known.push_front((facts.index, prev_seq));
     }

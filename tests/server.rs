@@ -226,11 +226,19 @@ impl Server {
     /// SIGTERM, then waits for the end and gives its status.
     ///
     /// # Panics
-    /// If it does not run, or does not end within a generous limit.
+    /// As `signal`.
     pub fn terminate(&mut self) -> ExitStatus {
-        let mut child = self.child.take().expect("only a running server is terminated");
-        let sent = Command::new("kill").arg("-TERM").arg(child.id().to_string()).status();
-        assert!(sent.is_ok_and(|status| status.success()), "SIGTERM could not be sent");
+        self.signal("TERM")
+    }
+
+    /// Sends the signal of this name (without `SIG`), then waits for the end and gives its status.
+    ///
+    /// # Panics
+    /// If it does not run, or does not end within a generous limit.
+    pub fn signal(&mut self, name: &str) -> ExitStatus {
+        let mut child = self.child.take().expect("only a running server gets signals");
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status();
+        assert!(sent.is_ok_and(|status| status.success()), "SIG{name} could not be sent");
         let deadline = Instant::now() + START_LIMIT;
         loop {
             if let Some(status) = child.try_wait().expect("the child is ours to wait for") {
@@ -239,7 +247,7 @@ impl Server {
             if Instant::now() > deadline {
                 child.kill().expect("the child is ours to kill");
                 child.wait().expect("the child is ours to wait for");
-                panic!("the server ignored SIGTERM for {START_LIMIT:?}");
+                panic!("the server ignored SIG{name} for {START_LIMIT:?}");
             }
             thread::sleep(Duration::from_millis(5));
         }

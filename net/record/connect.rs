@@ -5,7 +5,7 @@
 
 use crate::{
     error::DecodeError,
-    jute::{Reader, Record, Writer},
+    jute::{Reader, Record, Writer, decode, encode},
 };
 
 /// Length of a session's password.
@@ -106,10 +106,27 @@ fn trailing_bool(reader: &mut Reader<'_>) -> Result<Option<bool>, DecodeError> {
     if reader.rest().is_empty() { Ok(None) } else { reader.bool().map(Some) }
 }
 
+/// Decodes `bytes` as each half of a handshake; what decodes must decode again from its own encoding, and no bytes but
+/// those of an old peer may lack the readOnly byte.
+///
+/// # Panics
+/// When it does not, which is a bug.
+pub fn fuzz_connect(bytes: &[u8]) {
+    if let Ok(request) = decode::<ConnectRequest<'_>>(bytes) {
+        let again = encode(&request);
+        assert_eq!(decode(&again), Ok(request));
+        assert!(again.len() == bytes.len() || request.read_only.is_some() && again.len() < bytes.len());
+    }
+    if let Ok(response) = decode::<ConnectResponse<'_>>(bytes) {
+        let again = encode(&response);
+        assert_eq!(decode(&again), Ok(response));
+        assert!(again.len() == bytes.len() || response.read_only.is_some() && again.len() < bytes.len());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jute::{decode, encode};
 
     fn request(read_only: Option<bool>) -> ConnectRequest<'static> {
         ConnectRequest {
@@ -136,5 +153,20 @@ mod tests {
         assert_eq!(bytes.len(), 37);
         assert!(bytes.iter().enumerate().all(|(at, byte)| *byte == if at == 19 { 16 } else { 0 }));
         assert_eq!(encode(&ConnectResponse::refused(None)).len(), 36);
+    }
+    /// Flips every bit of every kind of handshake, cuts it everywhere and adds to it: the fuzz target's smoke test.
+    #[test]
+    fn damaged_handshakes_do_no_harm() {
+        let requests = [None, Some(false), Some(true)].map(|read_only| encode(&request(read_only)));
+        let responses = [None, Some(true)].map(|read_only| encode(&ConnectResponse::refused(read_only)));
+        for whole in requests.into_iter().chain(responses) {
+            (0..whole.len()).for_each(|len| fuzz_connect(&whole[..len]));
+            fuzz_connect(&[&whole[..], &[1, 2]].concat());
+            for bit in 0..whole.len() * 8 {
+                let mut damaged = whole.clone();
+                damaged[bit / 8] ^= 1 << (bit % 8);
+                fuzz_connect(&damaged);
+            }
+        }
     }
 }

@@ -21,7 +21,7 @@ pub use children::{
     GetAllChildrenNumberRequest, GetAllChildrenNumberResponse, GetChildren2Response, GetChildrenRequest,
     GetChildrenResponse, GetEphemeralsRequest, GetEphemeralsResponse,
 };
-pub use connect::{ConnectRequest, ConnectResponse, PASSWORD_LEN};
+pub use connect::{ConnectRequest, ConnectResponse, PASSWORD_LEN, fuzz_connect};
 pub use header::{MultiHeader, ReplyHeader, RequestHeader, xid};
 pub use multi::{
     MultiOp, MultiReadOp, MultiReadRequest, MultiRequest, MultiResponse, MultiResult, encode_multi_end, fuzz_multi,

@@ -17,6 +17,10 @@ use super::value::{self, Value};
 /// What ZooKeeper puts before a key to make it a system property.
 const SYSTEM_PREFIX: &str = "zookeeper.";
 
+/// Unknown names that are looked at for misspellings. Each is compared with every known one, and the longest zoo.cfg has
+/// room for a hundred thousand: with no bound, seconds of a start. Nobody has this many properties of their own.
+pub(super) const COMPARED_MAX: usize = 1000;
+
 /// A `-Dname=value` of the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Define {
@@ -48,6 +52,8 @@ pub(super) struct Settings {
     set: BTreeMap<String, Setting>,
     /// Values that follow from others, to be shown in place of what was given.
     resolved: BTreeMap<&'static str, String>,
+    /// Unknown names so far, at most one more than [`COMPARED_MAX`].
+    unknown: usize,
     /// What stops the start.
     pub problems: Vec<Remark>,
     /// What does not.
@@ -149,7 +155,7 @@ impl Settings {
     /// A name that the table does not have. In a file and behind `zookeeper.` it is somebody's own property, unless it
     /// looks like a misspelling; a bare `-D` is most likely the JVM's. Names with our prefix are ours to refuse.
     fn take_unknown(&mut self, name: &str, origin: &Origin, of_zookeeper: bool) {
-        let meant = keys::resembling(name);
+        let meant = self.meant_by(name, origin);
         if name.starts_with(OWN_PREFIX) {
             let hint = meant.map_or_else(String::new, |meant| format!("; did you mean {meant}?"));
             self.problems.push(Remark::new(origin, name, format!("there is no such setting{hint}")));
@@ -166,6 +172,20 @@ impl Settings {
                 self.warnings.push(Remark::new(origin, name, text));
             }
         }
+    }
+
+    /// The setting that an unknown name may be a misspelling of; beyond the bound nobody looks, and that is said once.
+    fn meant_by(&mut self, name: &str, origin: &Origin) -> Option<&'static str> {
+        if self.unknown > COMPARED_MAX {
+            return None;
+        }
+        self.unknown += 1;
+        if self.unknown <= COMPARED_MAX {
+            return keys::resembling(name);
+        }
+        let text = format!("is unknown, as {COMPARED_MAX} names before it: no more are looked at for misspellings");
+        self.warnings.push(Remark::new(origin, name, text));
+        None
     }
 
     fn check(&mut self, key: &'static Key, given: Given) {

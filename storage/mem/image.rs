@@ -127,11 +127,15 @@ impl Durable {
         durable
     }
 
+    /// A file that lost one change of its name and kept the next has two names from then on.
     fn disk(&self, inner: &Inner) -> MemDisk {
-        let (mut names, mut files) = (BTreeMap::new(), Vec::new());
+        let (mut names, mut files, mut numbers) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
         for (path, file) in &self.names {
-            names.insert(path.clone(), files.len());
-            files.push(self.files.get(file).cloned().unwrap_or_default());
+            let number = *numbers.entry(file).or_insert_with(|| {
+                files.push(self.files.get(file).cloned().unwrap_or_default());
+                files.len() - 1
+            });
+            names.insert(path.clone(), number);
         }
         MemDisk::switched_on(inner.dirs.clone(), names, files)
     }

@@ -84,8 +84,8 @@ fn every_crash_around_a_new_segment_recovers() {
     assert!(check_images(&disk, |_| 0, false) > 100);
 }
 
-#[test]
-fn every_crash_around_a_purge_recovers() {
+/// Purges twice, with a purged segment in use again behind the second.
+fn run_with_purges() -> MemDisk {
     let disk = MemDisk::new();
     let (log, ..) = open(&disk);
     write(&log, 1..=500);
@@ -98,7 +98,41 @@ fn every_crash_around_a_purge_recovers() {
     assert!(block_on(log.purge_before(600)).unwrap() > 0);
     block_on(log.prepare_next()).unwrap();
     run(&disk, &log, 3, 20);
-    assert!(check_images(&disk, |acked| if acked > 600 { 600 } else { 480 }, false) > 100);
+    disk
+}
+
+/// The seq of the oldest snapshot that `run_with_purges` kept by then.
+fn kept_snapshot(acked: u64) -> u64 {
+    if acked > 600 { 600 } else { 480 }
+}
+
+#[test]
+fn every_crash_around_a_purge_recovers() {
+    assert!(check_images(&run_with_purges(), kept_snapshot, false) > 100);
+}
+
+#[test]
+fn log_goes_on_after_every_crash_around_a_purge() {
+    // A purged segment that was used again may have come back under its first name too.
+    let mut images = 0;
+    run_with_purges().images(|image| {
+        let from_seq = kept_snapshot(image.noted);
+        if image.noted < from_seq {
+            return;
+        }
+        images += 1;
+        let (log, ..) = open_from(&image.disk, from_seq).unwrap();
+        for _ in 0..3 {
+            block_on(log.prepare_next()).unwrap();
+            run(&image.disk, &log, 4, 20);
+            block_on(log.purge_before(from_seq)).unwrap();
+        }
+        let (_, recovered, seen) = open_from(&image.disk, from_seq)
+            .unwrap_or_else(|error| panic!("operation {}, fates {}: {error}", image.ops, image.choice));
+        assert_eq!(recovered.last_seq, log.last_seq());
+        assert_eq!(seen, expected(from_seq + 1..=log.last_seq()));
+    });
+    assert!(images > 100, "{images}");
 }
 
 #[test]

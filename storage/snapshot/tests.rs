@@ -1,7 +1,7 @@
 //! Snapshots: every length, every flipped bit, every fault of the disk, every crash.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use futures_lite::future::block_on;
 
@@ -9,6 +9,7 @@ use super::*;
 use crate::disk::Disk;
 use crate::error::SnapshotError;
 use crate::mem::{Call, MemDisk};
+use crate::record::u32_at;
 
 fn dir() -> PathBuf {
     PathBuf::from("/snap")
@@ -142,6 +143,29 @@ fn renamed_snapshot_is_not_believed() {
 }
 
 #[test]
+fn trailer_of_another_snapshot_is_not_believed() {
+    let image = |payload: &[u8]| {
+        let disk = disk();
+        block_on(write(&disk, 9, payload)).unwrap();
+        disk.bytes(&dir().join(name(9))).unwrap()
+    };
+    let mut bytes = image(&[1; 5000]);
+    let trailer_at = bytes.len() - BLOCK;
+    bytes[trailer_at..].copy_from_slice(&image(&[2; 5000])[trailer_at..]);
+    let read_all = |bytes: &[u8]| read(&mut SnapshotReader::new(bytes, Path::new("image")).unwrap());
+    assert!(matches!(read_all(&bytes), Err(SnapshotError::Damaged { .. })));
+
+    // Its own trailer, but with another length and a crc that holds.
+    let mut bytes = image(&[1; 5000]);
+    let trailer = &mut bytes[trailer_at..];
+    trailer[16..24].copy_from_slice(&5001_u64.to_le_bytes());
+    let end = TRAILER_HEADER_LEN + u32_at(trailer, 32) as usize;
+    let crc = crc32fast::hash(&trailer[12..end]);
+    trailer[8..12].copy_from_slice(&crc.to_le_bytes());
+    assert!(matches!(read_all(&bytes), Err(SnapshotError::Damaged { .. })));
+}
+
+#[test]
 fn interrupted_write_is_removed_at_start() {
     let disk = disk();
     block_on(write(&disk, 10, b"ten")).unwrap();
@@ -190,6 +214,8 @@ fn retention_keeps_the_newest_and_says_what_the_log_must_keep() {
     }
     assert_eq!(block_on(snapshots.purge(3)).unwrap(), Some(30));
     assert_eq!(snapshots.seqs(), [30, 40, 50]);
+    let kept = [30, 40, 50].map(|seq| dir().join(name(seq)));
+    assert_eq!(disk.crash().paths(), kept, "the log may go now, so none that needs it may come back");
     assert_eq!(block_on(snapshots.purge(0)).unwrap(), Some(50));
     assert_eq!(disk.paths(), [dir().join(name(50))]);
 }

@@ -6,6 +6,7 @@
 //! Invariant  whatever is missing (a peer, a compiler) fails the test that needs it; nothing is skipped in silence.
 
 mod c_client;
+mod commands;
 mod curator;
 mod defects;
 mod differential;

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::Purge;
 use crate::config::keys::{Key, Kind, Scope, State};
+use crate::config::settings::COMPARED_MAX;
 use crate::config::{DigestAlgorithm, LogStrategy, Whitelist};
 
 /// A directory of its own with a zoo.cfg in it.
@@ -196,6 +197,20 @@ fn a_key_in_the_wrong_form_is_ignored_with_the_right_form_named() {
         assert_eq!(with(line).warnings(&[]), [warning]);
     }
     assert!(with("my.own.plugin=5").warnings(&[]).is_empty());
+}
+
+#[test]
+fn so_many_unknown_names_are_looked_at_for_misspellings_and_no_more() {
+    // A megabyte of unknown names took seconds, as each was compared with every known one.
+    let unknown = |count: usize| (0..count).map(|number| format!("plugin.{number}=x\n")).collect::<String>();
+    let last = unknown(COMPARED_MAX - 1) + "ticktime=5";
+    assert_eq!(with(&last).warnings(&[]), ["zoo.cfg:1002: ticktime: is read by nothing; did you mean tickTime?"]);
+    let beyond = unknown(COMPARED_MAX) + "ticktime=5\nsnapcount=5\ntickTime=7";
+    let word = "is unknown, as 1000 names before it: no more are looked at for misspellings";
+    assert_eq!(with(&beyond).warnings(&[]), [format!("zoo.cfg:1003: ticktime: {word}")]);
+    assert_eq!(config(&beyond, &[]).ensemble.tick_time_ms, 7, "known names are known however many others there are");
+    let ours = unknown(COMPARED_MAX + 1) + "ringkeeper.layuot=single";
+    assert_eq!(problems(&ours), ["zoo.cfg:1004: ringkeeper.layuot: there is no such setting"]);
 }
 
 /// A value that every kind allows and that no check between keys minds.
