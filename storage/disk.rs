@@ -21,6 +21,9 @@ use std::time::Duration;
 /// make the disk read before it writes.
 pub const BLOCK: usize = 4096;
 
+/// Zeros that are written at once, in bytes: what a sync that comes meanwhile has to wait for.
+const ZEROS_LEN: u64 = 64 * 1024;
+
 /// How a batch reaches the disk. All four are correct everywhere; `benches/log_append` says which is fast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Strategy {
@@ -147,10 +150,11 @@ pub async fn write_padded<F: DiskFile>(file: &F, bytes: &[u8], offset: u64) -> i
 /// # Errors
 /// What the disk says.
 pub async fn write_zeros<F: DiskFile>(file: &F, from: u64, to: u64) -> io::Result<()> {
-    write_zeros_while(file, from, to, async || true).await
+    write_zeros_while(file, from, to, async |_| true).await
 }
 
-/// As [`write_zeros`], as long as `goes_on` says so, which is asked behind each slice and may rest.
+/// As [`write_zeros`], as long as `goes_on` says so, which is asked behind each slice, with the offset reached, and may
+/// rest.
 ///
 /// # Errors
 /// What the disk says.
@@ -158,17 +162,16 @@ pub async fn write_zeros_while<F: DiskFile>(
     file: &F,
     from: u64,
     to: u64,
-    goes_on: impl AsyncFn() -> bool,
+    goes_on: impl AsyncFn(u64) -> bool,
 ) -> io::Result<()> {
-    const SLICE_LEN: u64 = 256 * 1024;
     let mut at = from;
     while at < to {
-        let len = SLICE_LEN.min(to - at) as usize;
+        let len = ZEROS_LEN.min(to - at) as usize;
         let mut buffer = file.buffer(len);
         buffer.as_mut()[..len].fill(0);
         file.write(buffer, len, at).await?;
         at += len as u64;
-        if !goes_on().await {
+        if !goes_on(at).await {
             break;
         }
     }

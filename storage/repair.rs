@@ -123,7 +123,7 @@ impl<D: Disk> Knife<'_, D> {
     async fn add(&self, index: u64) -> Result<(), RepairError> {
         let path = self.path(index);
         let fail = |(doing, source)| RepairError::Io { doing, path: path.clone(), source };
-        prepare::make(self.disk, self.options, index, &[], async || true).await.map_err(fail)?;
+        prepare::make(self.disk, self.options, index, &[], async |_| true).await.map_err(fail)?;
         Ok(())
     }
 

@@ -37,7 +37,7 @@ pub(crate) async fn create<D: Disk>(
     let mut bytes = vec![0; 2 * BLOCK];
     header.encode(&mut bytes);
     batch.encode(BATCHES_AT, &mut bytes[BLOCK..]);
-    prepare::make(disk, options, index, &bytes, async || true).await.map_err(fail)?;
+    prepare::make(disk, options, index, &bytes, async |_| true).await.map_err(fail)?;
     Ok(())
 }
 
