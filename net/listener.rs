@@ -4,7 +4,7 @@
 //!            `accept_any`, which gives what any executor can make its own.
 //! Absent     limits per address and in total: who may stay is the server's decision.
 //!
-//! SO_REUSEPORT is not set by default, though glommio's own `bind` would: with it a second server of the same user
+//! SO_REUSEPORT is not set, though glommio's own `bind` would: with it a second server of the same user
 //! starts without complaint and takes half of the first one's clients.
 
 use std::{
@@ -49,8 +49,6 @@ pub struct ListenOptions {
     /// Connections the kernel holds for us before they are accepted; it also has a bound of its own
     /// (net.core.somaxconn).
     pub backlog: i32,
-    /// Lets several sockets of this process, one per executor, share the port.
-    pub reuse_port: bool,
     /// For every accepted connection.
     pub connection: ConnectionOptions,
 }
@@ -58,7 +56,7 @@ pub struct ListenOptions {
 impl Default for ListenOptions {
     /// A backlog for a whole fleet that reconnects at once: ZooKeeper's 50 makes them time out and try again.
     fn default() -> ListenOptions {
-        ListenOptions { backlog: 4096, reuse_port: false, connection: ConnectionOptions::default() }
+        ListenOptions { backlog: 4096, connection: ConnectionOptions::default() }
     }
 }
 
@@ -164,9 +162,6 @@ fn listen_at(address: SocketAddr, options: &ListenOptions) -> Result<OwnedFd, Er
     // Blocking on purpose: io_uring's accept would come back at once from a non-blocking socket.
     let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, Some(ipproto::TCP))?;
     sockopt::set_socket_reuseaddr(socket.as_fd(), true)?;
-    if options.reuse_port {
-        sockopt::set_socket_reuseport(socket.as_fd(), true)?;
-    }
     if address.is_ipv6() {
         // As Java: the wildcard takes IPv4 too, whatever net.ipv6.bindv6only says.
         sockopt::set_ipv6_v6only(socket.as_fd(), !address.ip().is_unspecified())?;

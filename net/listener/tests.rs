@@ -33,18 +33,13 @@ fn the_wildcard_takes_ipv4_and_ipv6() {
 }
 
 #[test]
-fn a_taken_port_is_an_error_unless_sharing_is_asked_for() {
+fn a_taken_port_is_an_error() {
     run(async {
         let pool = Pool::new();
         let first = Listener::bind(ANY, &ListenOptions::default(), &pool).unwrap();
         let same = ListenAddress::Any { port: first.local_addr().unwrap().port() };
         let error = Listener::bind(same, &ListenOptions::default(), &pool).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
-        let shared = ListenOptions { reuse_port: true, ..ListenOptions::default() };
-        assert!(Listener::bind(same, &shared, &pool).is_err(), "the first one does not share");
-        let first = Listener::bind(ANY, &shared, &pool).unwrap();
-        let same = ListenAddress::Any { port: first.local_addr().unwrap().port() };
-        Listener::bind(same, &shared, &pool).unwrap();
     });
 }
 
