@@ -24,12 +24,15 @@ pub const BLOCK: usize = 4096;
 /// Zeros that are written at once, in bytes: what a sync that comes meanwhile has to wait for.
 const ZEROS_LEN: u64 = 64 * 1024;
 
-/// How a batch reaches the disk. All four are correct everywhere; `benches/log_append` says which is fast.
+/// How a batch reaches the disk. All are correct everywhere; `benches/log_append` says which is fast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Strategy {
     /// Write through the page cache, then fdatasync.
     #[default]
     Buffered,
+    /// The same as plain system calls: nothing else runs on this executor until the disk has answered. For one that has
+    /// nothing else to do.
+    Blocking,
     /// O_DIRECT write, then fdatasync (a flush of the disk's cache, as no page is dirty).
     Direct,
     /// One O_DIRECT write to a file that was opened with O_DSYNC.
@@ -40,12 +43,14 @@ pub enum Strategy {
 
 impl Strategy {
     /// Every strategy, in the order of the docs.
-    pub const ALL: [Strategy; 4] = [Strategy::Buffered, Strategy::Direct, Strategy::DirectDsync, Strategy::Mapped];
+    pub const ALL: [Strategy; 5] =
+        [Strategy::Buffered, Strategy::Blocking, Strategy::Direct, Strategy::DirectDsync, Strategy::Mapped];
 
     /// The name used in settings and figures.
     pub fn name(self) -> &'static str {
         match self {
             Strategy::Buffered => "buffered",
+            Strategy::Blocking => "blocking",
             Strategy::Direct => "direct",
             Strategy::DirectDsync => "direct-dsync",
             Strategy::Mapped => "mapped",

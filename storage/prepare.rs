@@ -57,7 +57,9 @@ impl<D: Disk> Log<D> {
         };
         let made = match spare {
             Some(number) => reuse(&self.disk, &self.options, number, index).await,
-            None => make(&self.disk, &self.options, index, &[], async |filled| self.goes_on_filling(filled).await).await,
+            None => {
+                make(&self.disk, &self.options, index, &[], async |filled| self.goes_on_filling(filled).await).await
+            }
         };
         let file = made.map_err(|step| self.prepare_error(index, step))?;
         let state = &mut *self.state.borrow_mut();

@@ -9,11 +9,13 @@ use crate::topology::parse_cpu_list;
 /// The layout that the configuration asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum Layout {
-    /// `auto`: one executor on fewer than four CPUs, dedicated cores from there on.
+    /// `auto`: one executor on one CPU, a pair on two or three, dedicated cores from there on.
     #[default]
     Auto,
     /// `single`: one executor holds every role.
     Single,
+    /// `paired`: the log has an executor to itself, everything else shares another. Needs two CPUs.
+    Paired,
     /// `dedicated`: replica, link and log have a core each, the rest serve. Needs four CPUs.
     Dedicated,
     /// `replica+log=2/link=3/serve=4-7`: exactly these. A group with serve alone gets an executor on each of its CPUs.
@@ -35,7 +37,7 @@ pub struct LayoutParseError;
 
 impl fmt::Display for LayoutParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("auto, single, dedicated, or roles on CPUs as in replica+log=2/link=3/serve=4-7")
+        f.write_str("auto, single, paired, dedicated, or roles on CPUs as in replica+log=2/link=3/serve=4-7")
     }
 }
 
@@ -48,6 +50,7 @@ impl FromStr for Layout {
         match text {
             "auto" => Ok(Layout::Auto),
             "single" => Ok(Layout::Single),
+            "paired" => Ok(Layout::Paired),
             "dedicated" => Ok(Layout::Dedicated),
             _ => text.split('/').map(parse_group).collect::<Result<_, _>>().map(Layout::Explicit),
         }
@@ -59,6 +62,7 @@ impl fmt::Display for Layout {
         match self {
             Layout::Auto => f.write_str("auto"),
             Layout::Single => f.write_str("single"),
+            Layout::Paired => f.write_str("paired"),
             Layout::Dedicated => f.write_str("dedicated"),
             Layout::Explicit(groups) => {
                 for (index, group) in groups.iter().enumerate() {
@@ -97,7 +101,7 @@ mod tests {
 
     #[test]
     fn layout_text_round_trips() {
-        for text in ["auto", "single", "dedicated", "replica+log=2/link=3/serve=4,5,6"] {
+        for text in ["auto", "single", "paired", "dedicated", "replica+log=2/link=3/serve=4,5,6"] {
             assert_eq!(text.parse::<Layout>().unwrap().to_string(), text);
         }
         for text in ["", "both", "replica", "replica=", "replica=x", "replica=1,x", "boss=1", "replica=1//log=2"] {

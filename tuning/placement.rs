@@ -16,6 +16,9 @@ use crate::topology::{Cpu, Machine};
 /// From so many CPUs on, roles get cores of their own: three for replica, link and log, one at least to serve.
 pub const DEDICATED_CPUS_MIN: usize = 4;
 
+/// From so many CPUs on the log has an executor of its own: its syncs may then be plain calls.
+pub const PAIRED_CPUS_MIN: usize = 2;
+
 /// How long an executor with a core of its own polls before it sleeps, µs. Long enough to bridge the gap between a
 /// write and its sync (about 100 µs on the disks measured), short enough to cost an idle server nothing.
 pub const DEDICATED_SPIN_US: u32 = 100;
@@ -153,8 +156,12 @@ impl Executor {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PlanError {
-    /// `dedicated` on too small a machine.
+    /// `paired` or `dedicated` on too small a machine.
     TooFewCpus {
+        /// What was asked for.
+        layout: Layout,
+        /// CPUs that it needs.
+        needed: usize,
         /// CPUs that we can keep busy.
         usable: usize,
     },
@@ -180,8 +187,8 @@ pub enum PlanError {
 impl fmt::Display for PlanError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            PlanError::TooFewCpus { usable } => {
-                write!(f, "layout dedicated needs {DEDICATED_CPUS_MIN} CPUs, {usable} can be used here; use single")
+            PlanError::TooFewCpus { layout, needed, usable } => {
+                write!(f, "layout {layout} needs {needed} CPUs, {usable} can be used here; use auto")
             }
             PlanError::CpuNotAllowed { cpu } => write!(f, "CPU {cpu} does not exist or is not allowed to this process"),
             PlanError::RoleCount { role, found } => {
@@ -204,15 +211,25 @@ pub fn plan(machine: &Machine, wishes: &Wishes) -> Result<Plan, PlanError> {
     let usable = machine.usable_cpus();
     let limit = if machine.limited_by_quota() { "allowed by the control group's quota" } else { "allowed" };
     let counted = format!("{usable} CPU{} {limit}", if usable == 1 { "" } else { "s" });
-    let mut plan = match &wishes.layout {
-        Layout::Auto if usable < DEDICATED_CPUS_MIN => {
-            single(machine, wishes, format!("{counted}, fewer than {DEDICATED_CPUS_MIN}"))
+    let as_configured = format!("as configured; {counted}");
+    let layout = &wishes.layout;
+    let mut plan = match layout {
+        // A quota is spent by polling as by work, and a pair that does not poll is slower than one executor.
+        Layout::Auto if usable < PAIRED_CPUS_MIN || (usable < DEDICATED_CPUS_MIN && machine.limited_by_quota()) => {
+            single(machine, wishes, counted)
         }
-        Layout::Single => single(machine, wishes, format!("as configured; {counted}")),
+        Layout::Auto if usable < DEDICATED_CPUS_MIN => paired(machine, wishes, counted),
         Layout::Auto => dedicated(machine, wishes, counted),
-        Layout::Dedicated if usable < DEDICATED_CPUS_MIN => return Err(PlanError::TooFewCpus { usable }),
-        Layout::Dedicated => dedicated(machine, wishes, format!("as configured; {counted}")),
-        Layout::Explicit(groups) => explicit(machine, wishes, groups, format!("as configured; {counted}"))?,
+        Layout::Single => single(machine, wishes, as_configured),
+        Layout::Paired => {
+            require(layout, usable, PAIRED_CPUS_MIN)?;
+            paired(machine, wishes, as_configured)
+        }
+        Layout::Dedicated => {
+            require(layout, usable, DEDICATED_CPUS_MIN)?;
+            dedicated(machine, wishes, as_configured)
+        }
+        Layout::Explicit(groups) => explicit(machine, wishes, groups, as_configured)?,
     };
     if let Some(spin_us) = wishes.spin_us {
         plan.executors.iter_mut().for_each(|executor| executor.spin_us = spin_us);
@@ -220,6 +237,13 @@ pub fn plan(machine: &Machine, wishes: &Wishes) -> Result<Plan, PlanError> {
     plan.calm_shared_cpus();
     plan.check(machine, wishes.has_peers);
     Ok(plan)
+}
+
+fn require(layout: &Layout, usable: usize, needed: usize) -> Result<(), PlanError> {
+    if usable < needed {
+        return Err(PlanError::TooFewCpus { layout: layout.clone(), needed, usable });
+    }
+    Ok(())
 }
 
 /// The roles that there are.
@@ -230,11 +254,23 @@ fn roles(wishes: &Wishes) -> Vec<Role> {
 /// One executor. It stays unpinned: with few CPUs the kernel's choice (away from interrupts, from a neighbour's load)
 /// beats ours. It sleeps at once when idle, as a core that spins here is one that clients on the same host miss.
 fn single(machine: &Machine, wishes: &Wishes, reason: String) -> Plan {
-    let pin = match wishes.spin_us {
-        None | Some(0) => Pin::Anywhere,
-        Some(_) => Pin::Among(machine.cpus().iter().map(|cpu| cpu.id).collect()),
+    Plan { executors: vec![roaming(machine, roles(wishes), wishes.spin_us.unwrap_or(0))], reason }
+}
+
+/// Two executors that poll: the log, and everything else. Not pinned either, for the same reason.
+fn paired(machine: &Machine, wishes: &Wishes, reason: String) -> Plan {
+    let others = roles(wishes).into_iter().filter(|&role| role != Role::Log).collect();
+    let spin_us = wishes.spin_us.unwrap_or(DEDICATED_SPIN_US);
+    Plan { executors: vec![roaming(machine, vec![Role::Log], spin_us), roaming(machine, others, spin_us)], reason }
+}
+
+/// An executor that the scheduler places.
+fn roaming(machine: &Machine, roles: Vec<Role>, spin_us: u32) -> Executor {
+    let pin = match spin_us {
+        0 => Pin::Anywhere,
+        _ => Pin::Among(machine.cpus().iter().map(|cpu| cpu.id).collect()),
     };
-    Plan { executors: vec![Executor { roles: roles(wishes), pin, spin_us: 0 }], reason }
+    Executor { roles, pin, spin_us }
 }
 
 /// Replica, link and log on cores that share a cache if any cache has three, since they talk to each other most.

@@ -324,6 +324,7 @@ fn storage(settings: &mut Settings) -> Storage {
         strategy: match &*settings.text("ringkeeper.log.strategy") {
             "auto" => LogStrategy::Auto,
             "buffered" => LogStrategy::Buffered,
+            "blocking" => LogStrategy::Blocking,
             "direct" => LogStrategy::Direct,
             "direct-dsync" => LogStrategy::DirectDsync,
             "mapped" => LogStrategy::Mapped,

@@ -27,10 +27,12 @@ pub struct Storage {
 /// How an append becomes durable. What is fastest depends on the device; `benches/log_append` compares them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogStrategy {
-    /// `auto`: the one that the measurements favour.
+    /// `auto`: `blocking` where the log has an executor to itself, else `buffered`.
     Auto,
     /// `buffered`: write into preallocated space, then fdatasync.
     Buffered,
+    /// `blocking`: the same as plain system calls, which nothing else on the executor may wait for.
+    Blocking,
     /// `direct`: O_DIRECT, then fdatasync.
     Direct,
     /// `direct-dsync`: O_DIRECT and O_DSYNC, no sync of its own.

@@ -72,7 +72,7 @@ pub async fn live(common: Common, berth: Berth) -> Result<(), RunError> {
     let mut life = Life { common, places, log: None, core: None, accepting: None };
     let mut near_reports = None;
     if let Some(deliveries) = log {
-        near_reports = life.start_log(deliveries, &mut mail).await?;
+        near_reports = life.start_log(deliveries, loaded.is_none(), &mut mail).await?;
     }
     if let Some(loaded) = loaded {
         // Nothing comes when recovery has failed, and whoever has tried it says why.
@@ -130,12 +130,14 @@ impl Life {
     async fn start_log(
         &mut self,
         deliveries: Vec<ParcelSender<Loaded>>,
+        is_alone: bool,
         mail: &mut Mail,
     ) -> Result<Option<Inlet<FromLog>>, RunError> {
         let config = &self.common.config;
         let locks = recovery::lock(&self.places, config)?;
         recovery::refuse_foreign_data(config, &self.places)?;
-        let recovered = recovery::recover(config, &self.places).await?;
+        let strategy = recovery::strategy(config.local.storage.strategy, is_alone);
+        let recovered = recovery::recover(config, &self.places, strategy).await?;
         let (tree, cost) = (recovered.tree, recovered.cost);
         tracing::info!(zxid = %tree.last_zxid(), znodes = tree.node_count(), sessions = tree.sessions().len(), took = ?cost.took, "data loaded");
         let record_len_max = recovered.log.options().record_len_max;

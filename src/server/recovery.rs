@@ -116,11 +116,11 @@ pub struct Cost {
     pub records: u64,
 }
 
-/// Reads what is on disk.
+/// Reads what is on disk. The log will be written by `strategy`.
 ///
 /// # Errors
 /// When it cannot be made a tree of.
-pub async fn recover(config: &Config, places: &Places) -> Result<Recovery, RunError> {
+pub async fn recover(config: &Config, places: &Places, strategy: Strategy) -> Result<Recovery, RunError> {
     let began = Instant::now();
     let fail = |error: Box<dyn error::Error + Send + Sync>| RunError::Recovery(error);
     let options = tree_options(&config.ensemble);
@@ -143,7 +143,7 @@ pub async fn recover(config: &Config, places: &Places) -> Result<Recovery, RunEr
         None => Tree::new(seed, options),
     };
     let (snapshot_took, started) = (started.elapsed(), Instant::now());
-    let (log, recovered) = open_log(config, places, &mut tree).await?;
+    let (log, recovered) = open_log(config, places, strategy, &mut tree).await?;
     if let Some(cut) = &recovered.cut {
         tracing::warn!(path = %cut.path.display(), offset = cut.offset, bytes = cut.len, "cut a torn tail: a write that was never acknowledged");
     }
@@ -154,9 +154,10 @@ pub async fn recover(config: &Config, places: &Places) -> Result<Recovery, RunEr
 async fn open_log(
     config: &Config,
     places: &Places,
+    strategy: Strategy,
     tree: &mut Tree,
 ) -> Result<(Log<OsDisk>, storage::Recovered), RunError> {
-    let options = log_options(config, places);
+    let options = LogOptions { strategy, ..log_options(config, places) };
     let from = tree.last_zxid().to_u64();
     let mut effects = Effects::deaf();
     let mut mismatches = 0_u64;
@@ -181,18 +182,23 @@ async fn open_log(
     opened.map_err(|error| RunError::Recovery(error.into()))
 }
 
+/// As configured, or what is best for a log that has its executor to itself, or hasn't.
+pub fn strategy(configured: LogStrategy, log_is_alone: bool) -> Strategy {
+    match configured {
+        LogStrategy::Auto if log_is_alone => Strategy::Blocking,
+        LogStrategy::Auto | LogStrategy::Buffered => Strategy::Buffered,
+        LogStrategy::Blocking => Strategy::Blocking,
+        LogStrategy::Direct => Strategy::Direct,
+        LogStrategy::DirectDsync => Strategy::DirectDsync,
+        LogStrategy::Mapped => Strategy::Mapped,
+    }
+}
+
 fn log_options(config: &Config, places: &Places) -> LogOptions {
     let settings = &config.local.storage;
     let mut options = LogOptions::new(places.log(), random());
     // A record holds what a client may send and what preparing adds to it, which is less.
     options.record_len_max = config.ensemble.jute_max_buffer_bytes as usize * 2;
-    options.strategy = match settings.strategy {
-        LogStrategy::Auto => Strategy::default(),
-        LogStrategy::Buffered => Strategy::Buffered,
-        LogStrategy::Direct => Strategy::Direct,
-        LogStrategy::DirectDsync => Strategy::DirectDsync,
-        LogStrategy::Mapped => Strategy::Mapped,
-    };
     options.with_segment_len(u64::from(settings.segment_size_kib) * 1024)
 }
 

@@ -20,13 +20,23 @@ fn pins(plan: &Plan) -> Vec<usize> {
 }
 
 #[test]
-fn below_four_cpus_one_executor_holds_every_role() {
-    for count in [1, 2, 3] {
+fn on_one_cpu_one_executor_holds_every_role() {
+    let plan = auto(&Machine::uniform(1));
+    assert_eq!(plan.executors, [Executor { roles: Role::ALL.to_vec(), pin: Pin::Anywhere, spin_us: 0 }]);
+}
+
+#[test]
+fn on_two_and_three_cpus_the_log_has_an_executor_to_itself() {
+    for count in [2, 3] {
         let plan = auto(&Machine::uniform(count));
-        assert!(plan.is_single(), "{count} CPUs");
-        let only = Executor { roles: Role::ALL.to_vec(), pin: Pin::Anywhere, spin_us: 0 };
-        assert_eq!(plan.executors, [only]);
+        let roles: Vec<_> = plan.executors.iter().map(|executor| executor.roles.as_slice()).collect();
+        assert_eq!(roles, [&[Role::Log][..], &[Role::Replica, Role::Link, Role::Serve]]);
+        for executor in &plan.executors {
+            assert_eq!((&executor.pin, executor.spin_us), (&Pin::Among((0..count).collect()), DEDICATED_SPIN_US));
+        }
     }
+    let calm = plan(&Machine::uniform(2), &Wishes { spin_us: Some(0), ..Wishes::default() }).unwrap();
+    assert!(calm.executors.iter().all(|executor| executor.pin == Pin::Anywhere && executor.spin_us == 0));
 }
 
 #[test]
@@ -77,7 +87,7 @@ fn a_quota_counts_as_the_machines_size() {
 
 #[test]
 fn a_wished_spin_binds_the_single_executor_without_pinning_it() {
-    let plan = plan(&Machine::uniform(2), &Wishes { spin_us: Some(50), ..Wishes::default() }).unwrap();
+    let plan = plan(&Machine::uniform(2), &Wishes { spin_us: Some(50), ..wish("single") }).unwrap();
     assert_eq!(plan.executors[0].pin, Pin::Among(vec![0, 1]));
     assert_eq!(plan.executors[0].spin_us, 50);
 }
@@ -111,7 +121,7 @@ fn without_peers_nothing_is_kept_for_the_link() {
     let dedicated = plan(&Machine::uniform(4), &alone("auto")).unwrap();
     let roles: Vec<_> = dedicated.executors.iter().map(|executor| executor.roles.as_slice()).collect();
     assert_eq!(roles, [[Role::Replica], [Role::Log], [Role::Serve], [Role::Serve]]);
-    let single = plan(&Machine::uniform(2), &alone("auto")).unwrap();
+    let single = plan(&Machine::uniform(1), &alone("auto")).unwrap();
     assert_eq!(single.executors[0].roles, [Role::Replica, Role::Log, Role::Serve]);
     for layout in ["replica=0/log=1/link=2/serve=3", "replica=0/log=1/serve=3"] {
         let plan = plan(&Machine::uniform(4), &alone(layout)).unwrap();
@@ -130,7 +140,10 @@ fn explicit_layouts_that_cannot_be_are_refused() {
     for (text, expected) in cases {
         assert_eq!(plan(&Machine::uniform(4), &wish(text)), Err(expected), "{text}");
     }
-    assert_eq!(plan(&Machine::uniform(2), &wish("dedicated")), Err(PlanError::TooFewCpus { usable: 2 }));
+    for (text, usable, needed) in [("dedicated", 2, 4), ("paired", 1, 2)] {
+        let too_few = PlanError::TooFewCpus { layout: text.parse().unwrap(), needed, usable };
+        assert_eq!(plan(&Machine::uniform(usable), &wish(text)), Err(too_few), "{text}");
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "ringkeeper.log.strategy",
         Own,
-        Kind::Word(&["auto", "buffered", "direct", "direct-dsync", "mapped"], false),
+        Kind::Word(&["auto", "buffered", "blocking", "direct", "direct-dsync", "mapped"], false),
         "auto",
     ),
     unset("ringkeeper.log.segmentSizeKb", Own, int(1024, 4_194_304, "KiB")),
