@@ -67,7 +67,7 @@ impl TreeLoader {
     pub fn new(seed: u64, options: TreeOptions, nodes: usize) -> TreeLoader {
         let mut tree = Tree::new(seed, options);
         // A claim from outside: room for what is plausible, the rest grows as it comes.
-        tree.index.reserve(nodes.min(1 << 26), &tree.slab);
+        tree.index.reserve(nodes.min(1 << 26));
         let acl_numbers = NumberMap::from_iter([(OPEN_KEY, acl_table::OPEN)]);
         TreeLoader { tree, acl_numbers, last_parent_path: String::from(path::ROOT), last_parent: ROOT }
     }

@@ -224,7 +224,7 @@ impl Tree {
         inner.first_child = id;
         inner.child_count += 1;
         self.count_descendants(parent, |count| count + 1);
-        self.index.insert(&self.slab, id);
+        self.index.insert(self.slab[id].hash, id);
         self.own(id);
         self.size_bytes += size_of_node(new.path, new.data.map_or(0, <[u8]>::len));
         self.digest_add(id);

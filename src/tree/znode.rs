@@ -1,7 +1,7 @@
 //! Znodes in memory: a slab of fixed chunks, and what one node costs.
 //!
 //! Layout     96 bytes in the slab and one heap block that holds the name and small data. What few nodes have (children,
-//!            a changed ACL, large data) lives in a side box. With the index's 6 to 11 bytes and malloc's 8 to 23 a leaf
+//!            a changed ACL, large data) lives in a side box. With the index's 9 to 11 bytes and malloc's 8 to 23 a leaf
 //!            stays under 128 bytes beside its path and value; the full path is not kept, only its last component.
 //! Invariant  growing the slab copies nothing; ids are reused, last freed first; a free slot is marked so.
 //! Absent     paths: they are built by climbing `parent`.
