@@ -39,6 +39,13 @@ impl Index {
         self.shards[shard_of(hash)].find(hash, |id| is_at(slab, id, path))
     }
 
+    /// Reads where a node with this hash would be looked for first, and nothing that depends on what is there: so the
+    /// CPU need not wait for one to begin with the next.
+    pub(crate) fn peek(&self, hash: u32) -> u32 {
+        let shard = &self.shards[shard_of(hash)];
+        shard.slots.get(shard.home(hash)).map_or(0, |slot| slot.hash)
+    }
+
     pub(crate) fn insert(&mut self, hash: u32, id: NodeId) {
         self.shards[shard_of(hash)].insert(Slot { hash, id });
     }

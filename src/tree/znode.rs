@@ -116,7 +116,9 @@ impl Node {
         assert!(name.len() <= NAME_LEN as usize, "a name fits a frame, a frame is smaller than 256 MiB");
         let mut node = Node::free(NONE);
         node.meta = name.len() as u32 | NULL_DATA;
-        node.block = name.as_bytes().into();
+        // At once as long as it will be.
+        let small = data.filter(|data| data.len() < LARGE_DATA_BYTES).unwrap_or_default();
+        node.block = [name.as_bytes(), small].concat().into();
         node.set_stat(stat);
         node.set_data(data, shared);
         node
