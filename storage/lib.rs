@@ -31,6 +31,6 @@ pub use lock::DirLock;
 pub use log::{Log, LogOptions};
 pub use mem::MemDisk;
 pub use os::OsDisk;
-pub use recover::{Cut, Recovered};
+pub use recover::{Cut, Exam, LogReader, Recovered};
 pub use repair::{Repaired, repair};
 pub use snapshot::{LoadError, Loaded, SnapshotReader, SnapshotWriter, Snapshots};

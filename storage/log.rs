@@ -21,7 +21,7 @@ use std::rc::Rc;
 use crate::disk::{BLOCK, Disk, DiskFile, Strategy, block_up, join};
 use crate::error::{AppendError, OpenError, SyncError, VisitError};
 use crate::record::{self, Position};
-use crate::recover::{self, Recovered};
+use crate::recover::{self, Exam, LogReader, Recovered};
 use crate::segment::{self, SEGMENT_LEN_MAX, SEGMENT_LEN_MIN};
 
 use state::Take;
@@ -113,8 +113,22 @@ impl<D: Disk> Log<D> {
         visit: impl FnMut(u64, &[u8]) -> Result<(), VisitError>,
         progress: impl FnMut(u64, u64),
     ) -> Result<(Log<D>, Recovered), OpenError> {
+        Log::open_by(disk, options, from_seq, |reader| reader.read(visit, progress)).await
+    }
+
+    /// As [`open`](Log::open), for a caller with a way of its own to have the log read, as on another thread. `read` must
+    /// return what [`LogReader::read`] does.
+    ///
+    /// # Errors
+    /// As `open`, and those of `read`.
+    pub async fn open_by(
+        disk: D,
+        options: LogOptions,
+        from_seq: u64,
+        read: impl FnOnce(LogReader<D::Map>) -> Result<Exam, OpenError>,
+    ) -> Result<(Log<D>, Recovered), OpenError> {
         options.check()?;
-        let (state, recovered) = recover::open(&disk, &options, from_seq, visit, progress).await?;
+        let (state, recovered) = recover::open(&disk, &options, from_seq, read).await?;
         let log =
             Log { disk, options, state: RefCell::new(state), syncing: Cell::new(false), preparing: Cell::new(false) };
         Ok((log, recovered))

@@ -40,6 +40,7 @@ mod settle;
 mod tests;
 
 use std::collections::VecDeque;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use crate::disk::{Disk, block_down, join};
@@ -91,14 +92,14 @@ pub(crate) struct Damage {
     pub error: OpenError,
 }
 
-/// What an examination found, before anything is changed.
+/// What reading the log found, before anything is changed.
 #[derive(Debug)]
-pub(crate) struct Exam {
-    pub recovered: Recovered,
+pub struct Exam {
+    pub(crate) recovered: Recovered,
     /// Where the log ends, or `None` if there is none.
-    pub end: Option<End>,
+    pub(crate) end: Option<End>,
     /// As in [`State`].
-    pub segments: VecDeque<(u64, u64)>,
+    pub(crate) segments: VecDeque<(u64, u64)>,
 }
 
 /// The end of the log.
@@ -139,6 +140,7 @@ impl From<OpenError> for ExamError {
 }
 
 /// A segment file and what its first block says.
+#[derive(Debug)]
 struct Facts {
     index: u64,
     path: PathBuf,
@@ -146,20 +148,19 @@ struct Facts {
     found: Found,
 }
 
-/// Examines the log, then makes it ready to be appended to.
+/// Finds the log, has it read, then makes it ready to be appended to.
 pub(crate) async fn open<D: Disk>(
     disk: &D,
     options: &LogOptions,
     from_seq: u64,
-    visit: impl FnMut(u64, &[u8]) -> Result<(), VisitError>,
-    progress: impl FnMut(u64, u64),
+    read: impl FnOnce(LogReader<D::Map>) -> Result<Exam, OpenError>,
 ) -> Result<(State<D::File>, Recovered), OpenError> {
     let dir = &options.dir;
     disk.create_dir(dir).await.map_err(OpenError::io("make the directory", dir))?;
-    let mut exam = examine(disk, options, from_seq, visit, progress).await?;
+    let mut exam = read(find(disk, options, from_seq).await?)?;
     if exam.end.is_none() {
         create(disk, options, 1, from_seq).await?;
-        exam = examine(disk, options, from_seq, |_, _| Ok(()), |_, _| ()).await?;
+        exam = examine(disk, options, from_seq).await?;
         exam.recovered.created = true;
     }
     let end = exam.end.take().expect("a log was found or made");
@@ -167,37 +168,81 @@ pub(crate) async fn open<D: Disk>(
     Ok((state, exam.recovered))
 }
 
-/// Reads the log without changing anything.
-pub(crate) async fn examine<D: Disk>(
-    disk: &D,
-    options: &LogOptions,
-    from_seq: u64,
-    visit: impl FnMut(u64, &[u8]) -> Result<(), VisitError>,
-    progress: impl FnMut(u64, u64),
-) -> Result<Exam, ExamError> {
-    let facts = gather(disk, &options.dir).await?;
-    let Some((lower, used)) = choose(disk, &facts, from_seq)? else {
+/// Reads the log without showing or changing anything.
+pub(crate) async fn examine<D: Disk>(disk: &D, options: &LogOptions, from_seq: u64) -> Result<Exam, ExamError> {
+    find(disk, options, from_seq).await?.examine(|_, _| Ok(()), |_, _| ())
+}
+
+/// The first table: what there is to read.
+async fn find<D: Disk>(disk: &D, options: &LogOptions, from_seq: u64) -> Result<LogReader<D::Map>, ExamError> {
+    let dir = options.dir.clone();
+    let facts = gather(disk, &dir).await?;
+    let Some((lower, headers)) = choose(disk, &facts, from_seq)? else {
         if from_seq > 0 && !options.may_create_after_snapshot {
-            return Err(OpenError::NoLog { dir: options.dir.clone(), from_seq }.into());
+            return Err(OpenError::NoLog { dir, from_seq }.into());
         }
-        let recovered = Recovered { last_seq: from_seq, records: 0, bytes: 0, created: false, cut: None };
-        return Ok(Exam { recovered, end: None, segments: VecDeque::new() });
+        return Ok(LogReader { dir, from_seq, facts, lower: 0, used: Vec::new() });
     };
-    if used[0].1.prev_seq > from_seq {
-        let error = OpenError::Gap { dir: options.dir.clone(), from_seq, log_after_seq: used[0].1.prev_seq };
-        return Err(ExamError::Damage(Damage { index: used[0].1.home.index, keep: 0, error }));
+    if headers[0].prev_seq > from_seq {
+        let error = OpenError::Gap { dir, from_seq, log_after_seq: headers[0].prev_seq };
+        return Err(ExamError::Damage(Damage { index: headers[0].home.index, keep: 0, error }));
     }
-    let total = used.iter().map(|(facts, _)| facts.len).sum();
-    let mut walk = Walk { from_seq, visit, progress, done: 0, reported: 0, total, records: 0 };
-    let end = walk.segments(disk, &used)?;
-    let after = facts.iter().any(|facts| facts.index == end.header.home.index + 1);
-    let recovered = conclude(options, from_seq, &end, after, walk.records, total)?;
-    Ok(Exam { recovered, segments: known_segments(lower, &used), end: Some(end) })
+    let map = |(facts, header): (&Facts, Header)| {
+        disk.map(&facts.path).map(|map| (header, map)).map_err(OpenError::io("map", &facts.path))
+    };
+    let used = facts[lower..].iter().zip(headers).map(map).collect::<Result<_, OpenError>>()?;
+    Ok(LogReader { dir, from_seq, facts, lower, used })
+}
+
+/// A log that was found, and whose segments are mapped: it may be read on any thread, while the disk's own waits.
+#[derive(Debug)]
+pub struct LogReader<M> {
+    dir: PathBuf,
+    from_seq: u64,
+    facts: Vec<Facts>,
+    /// How many of them are older than the first to read.
+    lower: usize,
+    /// Those to read, the oldest first. Without any there is no log.
+    used: Vec<(Header, M)>,
+}
+
+impl<M: Deref<Target = [u8]>> LogReader<M> {
+    /// Shows `visit` every record, in order, and tells `progress` of bytes read and bytes to read, now and then.
+    ///
+    /// # Errors
+    /// The log can't be opened. Nothing was changed.
+    pub fn read(
+        self,
+        visit: impl FnMut(u64, &[u8]) -> Result<(), VisitError>,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<Exam, OpenError> {
+        Ok(self.examine(visit, progress)?)
+    }
+
+    fn examine(
+        self,
+        visit: impl FnMut(u64, &[u8]) -> Result<(), VisitError>,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<Exam, ExamError> {
+        let LogReader { dir, from_seq, facts, lower, used } = self;
+        if used.is_empty() {
+            let recovered = Recovered { last_seq: from_seq, records: 0, bytes: 0, created: false, cut: None };
+            return Ok(Exam { recovered, end: None, segments: VecDeque::new() });
+        }
+        let (lower, rest) = facts.split_at(lower);
+        let segments = known_segments(lower, rest, &used);
+        let total = rest[..used.len()].iter().map(|facts| facts.len).sum();
+        let mut walk = Walk { from_seq, visit, progress, done: 0, reported: 0, total, records: 0 };
+        let end = walk.segments(rest, used)?;
+        let after = facts.iter().any(|facts| facts.index == end.header.home.index + 1);
+        let recovered = conclude(&dir, from_seq, &end, after, walk.records, total)?;
+        Ok(Exam { recovered, segments, end: Some(end) })
+    }
 }
 
 /// The rows of the second table that concern the last segment in use.
 fn conclude(
-    options: &LogOptions,
+    dir: &Path,
     from_seq: u64,
     end: &End,
     file_after: bool,
@@ -205,14 +250,14 @@ fn conclude(
     bytes: u64,
 ) -> Result<Recovered, ExamError> {
     let index = end.header.home.index;
-    let path = join(&options.dir, &segment::name(index));
+    let path = join(dir, &segment::name(index));
     if end.cursor.last_seq < from_seq {
         let reason = "it ends before the newest snapshot, so its last records are lost";
         let error = OpenError::Corrupt { path, offset: end.cursor.offset, reason };
         return Err(ExamError::Damage(Damage { index, keep: 0, error }));
     }
     if end.closed && !file_after {
-        let error = OpenError::Missing { path: join(&options.dir, &segment::name(index + 1)) };
+        let error = OpenError::Missing { path: join(dir, &segment::name(index + 1)) };
         return Err(ExamError::Damage(Damage { index: index + 1, keep: 0, error }));
     }
     let offset = end.cursor.offset;
@@ -234,18 +279,12 @@ async fn gather<D: Disk>(disk: &D, dir: &Path) -> Result<Vec<Facts>, OpenError> 
     Ok(facts)
 }
 
-type Used<'a> = Vec<(&'a Facts, Header)>;
-
-/// The first table: the segments to read, oldest first, and those below them. `None` if there is no log.
-fn choose<'a, D: Disk>(
-    disk: &D,
-    facts: &'a [Facts],
-    from_seq: u64,
-) -> Result<Option<(&'a [Facts], Used<'a>)>, ExamError> {
-    let mut used: Used<'a> = Vec::new();
+/// How many segments are older than those to read, and the headers of these, oldest first. `None` if there is no log.
+fn choose<D: Disk>(disk: &D, facts: &[Facts], from_seq: u64) -> Result<Option<(usize, Vec<Header>)>, ExamError> {
+    let mut used: Vec<Header> = Vec::new();
     let mut lower = facts;
     while let Some((candidate, below)) = lower.split_last() {
-        if let Some((_, newer)) = used.last() {
+        if let Some(newer) = used.last() {
             if newer.prev_seq <= from_seq {
                 break;
             }
@@ -253,7 +292,7 @@ fn choose<'a, D: Disk>(
         }
         lower = below;
         match judge(disk, candidate, !used.is_empty())? {
-            Some(header) => used.push((candidate, header)),
+            Some(header) => used.push(header),
             None => continue,
         }
     }
@@ -261,7 +300,7 @@ fn choose<'a, D: Disk>(
         return Err(corrupt(first, 0, 0, "its header is lost"));
     }
     used.reverse();
-    Ok((!used.is_empty()).then_some((lower, used)))
+    Ok((!used.is_empty()).then_some((lower.len(), used)))
 }
 
 fn missing_between(candidate: &Facts, newer: &Header) -> Result<(), ExamError> {
@@ -312,15 +351,14 @@ struct Walk<V, P> {
 }
 
 impl<V: FnMut(u64, &[u8]) -> Result<(), VisitError>, P: FnMut(u64, u64)> Walk<V, P> {
-    fn segments<D: Disk>(&mut self, disk: &D, used: &Used<'_>) -> Result<End, ExamError> {
+    fn segments<M: Deref<Target = [u8]>>(&mut self, facts: &[Facts], used: Vec<(Header, M)>) -> Result<End, ExamError> {
         let mut end: Option<End> = None;
-        for (at, (facts, header)) in used.iter().enumerate() {
-            let is_last = at + 1 == used.len();
+        let count = used.len();
+        for (at, (facts, (header, map))) in facts.iter().zip(used).enumerate() {
             if let Some(before) = &end {
-                linked(facts, header, before)?;
+                linked(facts, &header, before)?;
             }
-            let map = disk.map(&facts.path).map_err(OpenError::io("map", &facts.path))?;
-            end = Some(self.segment(facts, header, &map, is_last)?);
+            end = Some(self.segment(facts, &header, &map, at + 1 == count)?);
             self.report(facts.len - self.done.min(facts.len), true);
             self.done = 0;
             self.reported += facts.len;
@@ -388,9 +426,10 @@ fn linked(facts: &Facts, header: &Header, before: &End) -> Result<(), ExamError>
 
 /// Index and seq before it of every segment with records. Where the header below the walk isn't the one that was written
 /// there, the next one's seq is taken, so that a purge is never too early.
-fn known_segments(lower: &[Facts], used: &Used<'_>) -> VecDeque<(u64, u64)> {
-    let mut known: VecDeque<_> = used.iter().map(|(facts, header)| (facts.index, header.prev_seq)).collect();
-    let salt = used[0].1.home.salt;
+fn known_segments<M>(lower: &[Facts], facts: &[Facts], used: &[(Header, M)]) -> VecDeque<(u64, u64)> {
+    let mut known: VecDeque<_> =
+        facts.iter().zip(used).map(|(facts, (header, _))| (facts.index, header.prev_seq)).collect();
+    let salt = used[0].0.home.salt;
     for facts in lower.iter().rev() {
         let prev_seq = match facts.found {
             Found::Header(header) if header.home == (Home { salt, index: facts.index }) => header.prev_seq,

@@ -36,7 +36,7 @@ pub struct Repaired {
 /// # Errors
 /// There is no damage, or cutting can't help, or the kernel refused; then it may be called again.
 pub async fn repair<D: Disk>(disk: &D, options: &LogOptions, from_seq: u64) -> Result<Repaired, RepairError> {
-    let damage = match recover::examine(disk, options, from_seq, |_, _| Ok(()), |_, _| ()).await {
+    let damage = match recover::examine(disk, options, from_seq).await {
         Ok(_) => return Err(RepairError::Sound),
         Err(ExamError::Other(error)) => return Err(RepairError::Hopeless(error)),
         Err(ExamError::Damage(damage)) => damage,
@@ -70,7 +70,7 @@ impl<D: Disk> Knife<'_, D> {
     /// The log may now end with a batch that closes its segment, or there may be nothing left of it.
     async fn finish(&self, from_seq: u64) -> Result<u64, RepairError> {
         for _ in 0..2 {
-            match recover::examine(self.disk, self.options, from_seq, |_, _| Ok(()), |_, _| ()).await {
+            match recover::examine(self.disk, self.options, from_seq).await {
                 Ok(exam) if exam.end.is_some() => return Ok(exam.recovered.last_seq),
                 Ok(_) => self.begin_anew(from_seq).await?,
                 Err(ExamError::Other(OpenError::NoLog { .. })) => self.begin_anew(from_seq).await?,

@@ -20,6 +20,7 @@ use crate::record::{self, BATCH_HEADER_LEN, Batch, Home, Position};
 const MAGIC: &[u8; 8] = b"ringklog";
 const VERSION: u32 = 1;
 const HEADER_LEN: usize = 64;
+const ZEROS: [u8; BLOCK] = [0; BLOCK];
 
 /// Offset of the first batch: the header has a block of its own, so it is never written again with a batch.
 pub const BATCHES_AT: u64 = BLOCK as u64;
@@ -174,11 +175,16 @@ pub fn next<'a>(home: Home, bytes: &'a [u8], cursor: &Cursor) -> Next<'a> {
 /// hit the length that would lead to the next batch.
 pub fn proof_of_loss(bytes: &[u8], salt: Option<u64>, damage: Position) -> Option<Position> {
     let from = usize::try_from(damage.offset).expect("offsets within a file that is mapped");
-    (from.next_multiple_of(record::ALIGN)..bytes.len()).step_by(record::ALIGN).find_map(|at| {
+    let is_proof = |at: usize| {
         let batch = Batch::decode(at as u64, &bytes[at..])?;
         let ours = batch.home.index == damage.index && salt.is_none_or(|salt| salt == batch.home.salt);
         (ours && batch.durable > damage).then_some(Position { index: damage.index, offset: at as u64 })
-    })
+    };
+    // Most of what is looked at was never written: no header begins in a block of zeros.
+    let blocks = (from / BLOCK * BLOCK..bytes.len()).step_by(BLOCK).map(|at| at..bytes.len().min(at + BLOCK));
+    let written = blocks.filter(|block| bytes[block.clone()] != ZEROS[..block.len()]);
+    let places = written.flat_map(|block| block.step_by(record::ALIGN));
+    places.filter(|&at| at >= from).find_map(is_proof)
 }
 
 /// File name of the segment with this index.

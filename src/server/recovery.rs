@@ -1,20 +1,21 @@
 //! Recovery: from directories to a tree and an open log.
 //!
-//! Flow       lock -> newest readable snapshot -> replay the log above it.
+//! Flow       lock -> newest readable snapshot (`load`) -> the log above it (`replay`), both read ahead (`ahead`).
 //! Invariant  runs on the executor of the log role: the files that it opens belong to that executor's ring. What it
 //!            returns holds everything that was ever acknowledged.
+
+mod ahead;
+mod load;
+mod replay;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{error, fs};
 
 use storage::{DirLock, Log, LogOptions, OsDisk, Repaired, Snapshots, Strategy};
-use tree::effects::Effects;
 use tree::tree::Tree;
 
-use super::codec;
 use super::settings::tree_options;
-use super::snapshots;
 use super::start::RunError;
 use crate::config::{Config, LogStrategy};
 
@@ -130,7 +131,7 @@ pub async fn recover(config: &Config, places: &Places, strategy: Strategy) -> Re
     let loaded = snapshots
         .load(|reader| {
             let mut progress = Progress::new("reading the snapshot");
-            snapshots::load(reader, seed, options, |done, total| progress.at(done, total))
+            load::load(reader, seed, options, |done, total| progress.at(done, total))
         })
         .map_err(|error| fail(error.into()))?;
     let mut tree = match loaded {
@@ -159,23 +160,14 @@ async fn open_log(
 ) -> Result<(Log<OsDisk>, storage::Recovered), RunError> {
     let options = LogOptions { strategy, ..log_options(config, places) };
     let from = tree.last_zxid().to_u64();
-    let mut effects = Effects::deaf();
-    let mut mismatches = 0_u64;
     let mut progress = Progress::new("reading the log");
-    let opened = Log::open(
-        OsDisk::new(),
-        options,
-        from,
-        |_, entry| {
-            let txn = codec::txn::decode(entry, None)?;
-            tree.apply(&txn, &mut effects);
-            mismatches += u64::from(effects.digest_mismatch().is_some());
-            effects.clear();
-            Ok(())
-        },
-        |done, total| progress.at(done, total),
-    )
-    .await;
+    let mut mismatches = 0;
+    let read = |reader| {
+        let (exam, found) = replay::replay(reader, tree, |done, total| progress.at(done, total))?;
+        mismatches = found;
+        Ok(exam)
+    };
+    let opened = Log::open_by(OsDisk::new(), options, from, read).await;
     if mismatches > 0 {
         tracing::error!(mismatches, "transactions in the log carry another digest than the tree has after them");
     }
@@ -213,7 +205,7 @@ pub async fn repair(config: &Config) -> Result<Repaired, RunError> {
     let snapshots = Snapshots::open(OsDisk::new(), &places.snapshots()).await.map_err(|error| fail(error.into()))?;
     let options = tree_options(&config.ensemble);
     let loaded = snapshots
-        .load(|reader| snapshots::load(reader, random(), options, |_, _| ()).map(|tree| tree.last_zxid().to_u64()))
+        .load(|reader| load::load(reader, random(), options, |_, _| ()).map(|tree| tree.last_zxid().to_u64()))
         .map_err(|error| fail(error.into()))?;
     let from = loaded.map_or(0, |loaded| loaded.state);
     storage::repair(&OsDisk::new(), &log_options(config, &places), from).await.map_err(|error| {

@@ -12,13 +12,12 @@ use std::time::Duration;
 
 use glommio::timer::sleep;
 use net::jute::{Record as _, Writer};
-use storage::{OsDisk, SnapshotError, SnapshotReader, SnapshotWriter};
-use tree::loader::TreeLoader;
+use storage::{OsDisk, SnapshotError, SnapshotWriter};
 use tree::snapshot::{SnapshotHead, SnapshotItem};
-use tree::tree::{Tree, TreeOptions};
+use tree::tree::Tree;
 
 use super::clock;
-use super::codec::snapshot::{self as body, Decoder, Item};
+use super::codec::snapshot as body;
 
 /// Nodes encoded before other tasks get their turn: some 50 us.
 const SLICE_NODES: usize = 128;
@@ -30,9 +29,6 @@ const REST: Duration = Duration::from_millis(10);
 
 /// Bytes of the metadata behind the body: zxid, digest, number of nodes.
 const METADATA_LEN: usize = 24;
-
-/// Progress of a load is logged for each so many bytes.
-pub const PROGRESS_BYTES: u64 = 256 << 20;
 
 /// Encodes the items of a snapshot as ZooKeeper's snapshot body: counts, sessions, ACL table, nodes, end.
 struct BodyEncoder {
@@ -121,57 +117,9 @@ async fn write_body(tree: &Rc<RefCell<Tree>>, dir: &Path, head: &SnapshotHead) -
     writer.finish(&metadata).await
 }
 
-/// Builds the tree that a snapshot holds, and checks it against the digest that was noted when it was begun.
-///
-/// # Errors
-/// The file is damaged, or its body is no tree.
-pub fn load<M: std::ops::Deref<Target = [u8]>>(
-    reader: &mut SnapshotReader<M>,
-    seed: u64,
-    options: TreeOptions,
-    mut progress: impl FnMut(u64, u64),
-) -> Result<Tree, storage::LoadError> {
-    let (digest, nodes) = parse_metadata(reader.metadata()).unwrap_or((None, 0));
-    let zxid = ids::Zxid::from_u64(reader.seq());
-    let total = reader.payload_len();
-    let mut loader = TreeLoader::new(seed, options, nodes);
-    let mut decoder = Decoder::new();
-    while let Some(chunk) = reader.next_chunk()? {
-        decoder.push(chunk);
-        take_items(&mut decoder, &mut loader).map_err(storage::LoadError::Refused)?;
-        progress(reader.payload_read(), total);
-    }
-    if !decoder.is_done() {
-        return Err(storage::LoadError::Refused("the body ends before its end mark".into()));
-    }
-    let tree = loader.finish(zxid);
-    match digest {
-        Some(noted) if options.digest && noted != tree.digest() => {
-            let wrong = format!("the tree's digest is {:#x}, noted was {noted:#x}", tree.digest());
-            Err(storage::LoadError::Refused(wrong.into()))
-        }
-        _ => Ok(tree),
-    }
-}
-
-fn take_items(decoder: &mut Decoder, loader: &mut TreeLoader) -> Result<(), storage::error::VisitError> {
-    while let Some(item) = decoder.next_item()? {
-        match item {
-            Item::Session { id, timeout_ms } => loader.session(id, timeout_ms),
-            Item::Acl { key, list } => loader.acl(key, &list),
-            Item::Node { path, data, acl_key, stat } => {
-                let large = data.filter(|data| data.len() >= tree::txn::LARGE_DATA_BYTES);
-                let shared = large.map(bytes::Bytes::copy_from_slice);
-                loader.node(&path, data, shared.as_ref(), acl_key, stat)?;
-            }
-            Item::End => {}
-        }
-    }
-    Ok(())
-}
-
-fn parse_metadata(metadata: &[u8]) -> Option<(Option<u64>, usize)> {
+/// Digest and number of nodes, as the metadata has them.
+pub fn parse_metadata(metadata: &[u8]) -> Option<(u64, usize)> {
     let digest = u64::from_be_bytes(metadata.get(8..16)?.try_into().ok()?);
     let nodes = u64::from_be_bytes(metadata.get(16..24)?.try_into().ok()?);
-    Some((Some(digest), usize::try_from(nodes).unwrap_or(0)))
+    Some((digest, usize::try_from(nodes).unwrap_or(0)))
 }

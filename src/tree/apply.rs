@@ -14,11 +14,11 @@ use ids::SessionId;
 use crate::acl::AclList;
 use crate::code::Code;
 use crate::effects::{ChangeKind, Effects};
+use crate::foresight::Foreseen;
 use crate::node_ref::NodeRef;
-use crate::owner;
 use crate::path;
 use crate::request::CreateKind;
-use crate::stat::{Stat, StatPersisted};
+use crate::stat::Stat;
 use crate::tree::{NewNode, Tree};
 use crate::txn::{CreateTxn, SetDataTxn, Txn, TxnOp};
 use crate::znode::{NONE, NodeId};
@@ -79,9 +79,20 @@ struct Header {
 impl Tree {
     /// Applies a transaction. `effects` must be clear.
     pub fn apply<'t>(&mut self, txn: &'t Txn, effects: &mut Effects) -> OpResult<'t> {
+        self.apply_foreseen(txn, None, effects)
+    }
+
+    /// As [`Tree::apply`], with what was foreseen of the transaction.
+    pub fn apply_foreseen<'t>(
+        &mut self,
+        txn: &'t Txn,
+        foreseen: Option<Foreseen>,
+        effects: &mut Effects,
+    ) -> OpResult<'t> {
         let header = Header { session: txn.session, zxid: txn.zxid.to_wire(), time: txn.time };
         let result = match &txn.op {
             TxnOp::Multi(ops) => self.apply_multi(header, ops, effects),
+            TxnOp::Create(create) => self.create(header, create, foreseen, effects),
             op => self.apply_op(header, op, effects),
         };
         self.last_zxid = self.last_zxid.max(txn.zxid);
@@ -115,7 +126,7 @@ impl Tree {
                 self.close_session(header, paths.as_deref().unwrap_or_default(), effects);
                 OpResult::SessionClosed
             }
-            TxnOp::Create(create) => self.create(header, create, effects),
+            TxnOp::Create(create) => self.create(header, create, None, effects),
             TxnOp::Delete { path } | TxnOp::DeleteContainer { path } => self.delete(header, path, effects),
             TxnOp::SetData(set) => self.set_data(header, set, effects).map_or_else(no_node, OpResult::DataSet),
             TxnOp::Reconfig(set) => self.set_data(header, set, effects).map_or_else(no_node, OpResult::Reconfigured),
@@ -125,11 +136,20 @@ impl Tree {
         }
     }
 
-    fn create<'t>(&mut self, header: Header, txn: &'t CreateTxn, effects: &mut Effects) -> OpResult<'t> {
+    fn create<'t>(
+        &mut self,
+        header: Header,
+        txn: &'t CreateTxn,
+        foreseen: Option<Foreseen>,
+        effects: &mut Effects,
+    ) -> OpResult<'t> {
         let Some(parent) = self.find_parent(&txn.path) else {
             return no_node(());
         };
-        if let Some(existing) = self.find(&txn.path) {
+        let (data, shared) = (txn.data.as_deref(), txn.data.as_ref());
+        let stat = txn.stat(self.options.owners, header.session, header.zxid, header.time);
+        let foreseen = foreseen.unwrap_or_else(|| self.foresight().node(&txn.path, data, &stat));
+        if let Some(existing) = self.find_hashed(&txn.path, foreseen.path_hash) {
             self.replace_acl(existing, &txn.acl);
             if txn.kind == CreateKind::Create {
                 self.raise_parent(header, parent, txn.parent_cversion);
@@ -137,18 +157,8 @@ impl Tree {
             return OpResult::Error(Code::NodeExists.to_i32());
         }
         self.raise_parent(header, parent, txn.parent_cversion);
-        let stat = StatPersisted {
-            czxid: header.zxid,
-            mzxid: header.zxid,
-            pzxid: header.zxid,
-            ctime: header.time,
-            mtime: header.time,
-            ephemeral_owner: self.owner_of_created(header.session, txn),
-            ..StatPersisted::default()
-        };
         let acl = self.acls.intern(&txn.acl);
-        let (data, shared) = (txn.data.as_deref(), txn.data.as_ref());
-        let id = self.attach(parent, NewNode { path: &txn.path, data, shared, acl, stat });
+        let id = self.attach(parent, NewNode { path: &txn.path, foreseen, data, shared, acl, stat });
         // As in ZooKeeper the stat is older than the first count that a quota's stats node gets.
         let stat = NodeRef { tree: self, id }.stat();
         self.quota_created(&txn.path, data.map_or(0, <[u8]>::len));
@@ -157,16 +167,6 @@ impl Tree {
             effects.push(ChangeKind::Created, &txn.path, acl, Some(parent_acl));
         }
         OpResult::Created { kind: txn.kind, path: &txn.path, stat }
-    }
-
-    /// The owner that a create of `session` stores.
-    pub(crate) fn owner_of_created(&self, session: SessionId, txn: &CreateTxn) -> i64 {
-        match txn.kind {
-            CreateKind::Container => owner::CONTAINER,
-            CreateKind::Ttl => self.options.owners.ttl_owner(txn.ttl),
-            CreateKind::Create | CreateKind::Create2 if txn.ephemeral => session.to_i64(),
-            CreateKind::Create | CreateKind::Create2 => 0,
-        }
     }
 
     /// The parent of a path out of a record, which may come from anywhere.

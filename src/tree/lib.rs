@@ -30,7 +30,7 @@
 //! # State that outlives the process
 //!
 //! [`snapshot`] emits the tree at one zxid in slices while writes go on; [`loader`] makes a tree of such items again.
-//! [`reaper`] looks for containers and TTL nodes that are due, also in steps.
+//! What a new node alone decides can be computed ahead, by another thread ([`foresight`]). [`reaper`] looks for containers and TTL nodes that are due, also in steps.
 //!
 //! # Invariants
 //!
@@ -68,6 +68,7 @@ pub mod apply;
 mod check;
 pub mod digest;
 pub mod effects;
+pub mod foresight;
 pub mod node_ref;
 pub mod quota;
 pub mod reaper;

@@ -9,16 +9,15 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 
-use bytes::Bytes;
 use ids::{SessionId, Zxid};
 
 use crate::acl::AclList;
 use crate::acl_table;
+use crate::foresight::{Foreseen, Foresight};
 use crate::hash::NumberMap;
 use crate::path;
 use crate::stat::StatPersisted;
 use crate::tree::{NewNode, Tree, TreeOptions};
-use crate::txn::LARGE_DATA_BYTES;
 use crate::znode::{NodeId, ROOT};
 
 /// Why the items make no tree.
@@ -67,7 +66,7 @@ impl TreeLoader {
     pub fn new(seed: u64, options: TreeOptions, nodes: usize) -> TreeLoader {
         let mut tree = Tree::new(seed, options);
         // A claim from outside: room for what is plausible, the rest grows as it comes.
-        tree.index.reserve(nodes.min(1 << 26), &tree.slab);
+        tree.index.reserve(nodes.min(1 << 26));
         let acl_numbers = NumberMap::from_iter([(OPEN_KEY, acl_table::OPEN)]);
         TreeLoader { tree, acl_numbers, last_parent_path: String::from(path::ROOT), last_parent: ROOT }
     }
@@ -85,7 +84,17 @@ impl TreeLoader {
         }
     }
 
-    /// A node. The root is "" or "/". `shared` is the data in an allocation of its own, if it is large.
+    /// How to foresee for the tree that is being made.
+    pub fn foresight(&self) -> Foresight {
+        self.tree.foresight()
+    }
+
+    /// See [`Tree::warm_up`].
+    pub fn warm_up(&self, upcoming: impl Iterator<Item = Foreseen>) {
+        self.tree.warm_up(upcoming);
+    }
+
+    /// A node. The root is "" or "/".
     ///
     /// # Errors
     /// See [`LoadError`]; the loader is of no use after one.
@@ -93,15 +102,28 @@ impl TreeLoader {
         &mut self,
         node_path: &str,
         data: Option<&[u8]>,
-        shared: Option<&Bytes>,
         acl_key: i64,
         stat: StatPersisted,
     ) -> Result<(), LoadError> {
+        self.foreseen_node(node_path, data, acl_key, stat, self.foresight().node(node_path, data, &stat))
+    }
+
+    /// A node, and what was foreseen of it.
+    ///
+    /// # Errors
+    /// As [`TreeLoader::node`].
+    pub fn foreseen_node(
+        &mut self,
+        node_path: &str,
+        data: Option<&[u8]>,
+        acl_key: i64,
+        stat: StatPersisted,
+        foreseen: Foreseen,
+    ) -> Result<(), LoadError> {
         let acl = *self.acl_numbers.get(&acl_key).ok_or(LoadError::NoAcl(acl_key))?;
-        let shared = shared.filter(|bytes| bytes.len() >= LARGE_DATA_BYTES);
         let node_path = if node_path.is_empty() { path::ROOT } else { node_path };
         if is_built_in(node_path) {
-            self.replace_built_in(node_path, data, shared, acl, stat);
+            self.replace_built_in(node_path, data, acl, stat);
             return Ok(());
         }
         // ZooKeeper's older servers let in what today's rules refuse, so only what the tree itself needs is checked.
@@ -110,11 +132,11 @@ impl TreeLoader {
             return Err(LoadError::BadPath(node_path.into()));
         }
         let parent = self.parent_of(node_path)?;
-        if self.tree.find(node_path).is_some() {
+        if self.tree.find_hashed(node_path, foreseen.path_hash).is_some() {
             return Err(LoadError::Twice(node_path.into()));
         }
         let acl = self.tree.acls.share(acl);
-        self.tree.attach(parent, NewNode { path: node_path, data, shared, acl, stat });
+        self.tree.attach(parent, NewNode { path: node_path, foreseen, data, shared: None, acl, stat });
         Ok(())
     }
 
@@ -130,19 +152,12 @@ impl TreeLoader {
     }
 
     /// The built-in nodes exist before anything is loaded; what comes for them replaces what they are.
-    fn replace_built_in(
-        &mut self,
-        node_path: &str,
-        data: Option<&[u8]>,
-        shared: Option<&Bytes>,
-        acl: u32,
-        stat: StatPersisted,
-    ) {
+    fn replace_built_in(&mut self, node_path: &str, data: Option<&[u8]>, acl: u32, stat: StatPersisted) {
         let id = self.tree.find(node_path).expect("built-in nodes are never deleted");
         let list = self.tree.acls.list(acl).clone();
         self.tree.replace_acl(id, &list);
         self.tree.change(id, |tree| {
-            tree.replace_data(id, node_path, data, shared);
+            tree.replace_data(id, node_path, data, None);
             tree.slab[id].set_stat(&stat);
         });
     }

@@ -379,7 +379,8 @@ impl Copying {
             SnapshotItem::Session { id, timeout_ms } => loader.session(id, timeout_ms),
             SnapshotItem::Acl { key, list } => loader.acl(key, list),
             SnapshotItem::Node { path, data, acl_key, stat } => {
-                loader.node(path, data.as_ref().map(|data| data.as_slice()), None, acl_key, stat).unwrap();
+                let data = data.as_ref().map(|data| data.as_slice());
+                loader.node(path, data, acl_key, stat).unwrap();
             }
         });
         progress.done
@@ -511,18 +512,18 @@ fn loading_refuses_what_makes_no_tree() {
     use crate::loader::LoadError;
     let load = || TreeLoader::new(1, crate::tree::TreeOptions::default(), usize::MAX >> 40);
     let stat = StatPersisted::default();
-    assert_eq!(load().node("/a/b", None, None, -1, stat), Err(LoadError::NoParent("/a/b".into())));
-    assert_eq!(load().node("/a", None, None, 7, stat), Err(LoadError::NoAcl(7)));
+    assert_eq!(load().node("/a/b", None, -1, stat), Err(LoadError::NoParent("/a/b".into())));
+    assert_eq!(load().node("/a", None, 7, stat), Err(LoadError::NoAcl(7)));
     for bad in ["a", "/a/", "x/"] {
-        assert_eq!(load().node(bad, None, None, -1, stat), Err(LoadError::BadPath(bad.into())));
+        assert_eq!(load().node(bad, None, -1, stat), Err(LoadError::BadPath(bad.into())));
     }
     let mut twice = load();
-    twice.node("/a", None, None, -1, stat).unwrap();
-    assert_eq!(twice.node("/a", None, None, -1, stat), Err(LoadError::Twice(Box::from("/a"))));
+    twice.node("/a", None, -1, stat).unwrap();
+    assert_eq!(twice.node("/a", None, -1, stat), Err(LoadError::Twice(Box::from("/a"))));
     let mut unused = load();
     unused.acl(5, &AclList::anyone(3));
     unused.acl(5, &AclList::anyone(4));
-    unused.node("", Some(b"root"), None, 5, StatPersisted { cversion: 9, ..stat }).unwrap();
+    unused.node("", Some(b"root"), 5, StatPersisted { cversion: 9, ..stat }).unwrap();
     let tree = unused.finish(ids::Zxid::from_u64(77));
     assert_eq!((tree.get("/").unwrap().acl()[0].perms, tree.last_zxid().to_u64()), (4, 77));
     assert_eq!(tree.get("/").unwrap().stat_persisted().cversion, 9);

@@ -17,7 +17,6 @@ use crate::path;
 use crate::prep::{Prep, PrepContext};
 use crate::prep_node::Prepared;
 use crate::request::{Create, CreateKind};
-use crate::stat::StatPersisted;
 use crate::tree::Tree;
 use crate::txn::{CreateTxn, TxnOp, data_for_txn};
 
@@ -117,19 +116,10 @@ impl Prep {
 }
 
 fn new_state(tree: &Tree, cx: &PrepContext<'_>, txn: &CreateTxn) -> State {
-    let zxid = cx.zxid.to_wire();
     let has_digest = tree.options().digest && !digest::is_outside(&txn.path);
     let data = txn.data.as_deref();
     State {
-        stat: StatPersisted {
-            czxid: zxid,
-            mzxid: zxid,
-            pzxid: zxid,
-            ctime: cx.time,
-            mtime: cx.time,
-            ephemeral_owner: tree.owner_of_created(cx.session, txn),
-            ..StatPersisted::default()
-        },
+        stat: txn.stat(tree.options().owners, cx.session, cx.zxid.to_wire(), cx.time),
         child_count: 0,
         data_len: data.map_or(0, <[u8]>::len),
         content_crc: if has_digest { digest::content_crc(&txn.path, data) } else { 0 },

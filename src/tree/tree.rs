@@ -14,6 +14,7 @@ use ids::{SessionId, Zxid};
 
 use crate::acl::{AclList, perms};
 use crate::acl_table::{self, AclTable};
+use crate::foresight::Foreseen;
 use crate::hash::{self, NumberMap, NumberSet};
 use crate::idset::IdSet;
 use crate::index::Index;
@@ -58,7 +59,7 @@ pub struct Tree {
     pub(crate) last_zxid: Zxid,
     pub(crate) snapshot: Option<Box<SnapshotRun>>,
     pub(crate) listings: Listings,
-    seed: u64,
+    pub(crate) seed: u64,
     digest: u64,
     pub(crate) ephemeral_count: usize,
     pub(crate) size_bytes: u64,
@@ -67,6 +68,7 @@ pub struct Tree {
 /// A node about to be attached.
 pub(crate) struct NewNode<'a> {
     pub(crate) path: &'a str,
+    pub(crate) foreseen: Foreseen,
     pub(crate) data: Option<&'a [u8]>,
     /// The same bytes in an allocation that may stay, if they are large.
     pub(crate) shared: Option<&'a Bytes>,
@@ -124,7 +126,8 @@ impl Tree {
     fn add_built_in(&mut self, node_path: &str, acl: u32, stat: StatPersisted) {
         let (parent, _) = path::split(node_path);
         let parent = self.find(parent).expect("built-in parents come first");
-        self.attach(parent, NewNode { path: node_path, data: Some(b""), shared: None, acl, stat });
+        let foreseen = self.foresight().node(node_path, Some(b""), &stat);
+        self.attach(parent, NewNode { path: node_path, foreseen, data: Some(b""), shared: None, acl, stat });
     }
 
     /// Hash of a path, for [`Tree::find_hashed`].
@@ -207,13 +210,12 @@ impl Tree {
         let (_, name) = path::split(new.path);
         let mut node = Node::new(name, new.data, new.shared, &new.stat);
         node.acl = new.acl;
-        node.hash = short_hash(self.hash_of(new.path));
+        node.hash = short_hash(new.foreseen.path_hash);
+        node.content_crc = new.foreseen.content_crc;
         node.parent = parent;
         node.next = self.slab[parent].first_child();
         if digest::is_outside(new.path) {
             node.set_outside_digest();
-        } else if self.options.digest {
-            node.content_crc = digest::content_crc(new.path, new.data);
         }
         let next = node.next;
         let id = self.slab.insert(node);
@@ -224,10 +226,10 @@ impl Tree {
         inner.first_child = id;
         inner.child_count += 1;
         self.count_descendants(parent, |count| count + 1);
-        self.index.insert(&self.slab, id);
+        self.index.insert(self.slab[id].hash, id);
         self.own(id);
         self.size_bytes += size_of_node(new.path, new.data.map_or(0, <[u8]>::len));
-        self.digest_add(id);
+        self.digest = self.digest.wrapping_add(new.foreseen.digest);
         if let Some(run) = &mut self.snapshot {
             run.exclude(id);
         }
@@ -376,7 +378,7 @@ fn write_components(slab: &Slab, id: NodeId, out: &mut String) {
     }
 }
 
-fn short_hash(path_hash: u64) -> u32 {
+pub(crate) fn short_hash(path_hash: u64) -> u32 {
     (path_hash >> 32) as u32
 }
 

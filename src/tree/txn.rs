@@ -13,7 +13,9 @@ use bytes::Bytes;
 use ids::{SessionId, Xid, Zxid};
 
 use crate::acl::AclList;
+use crate::owner::{self, OwnerRules};
 use crate::request::CreateKind;
+use crate::stat::StatPersisted;
 
 /// One entry of the history: header, record, and the digest of the tree after it.
 #[derive(Clone, PartialEq, Debug)]
@@ -83,6 +85,22 @@ pub enum TxnOp {
     Multi(Vec<TxnOp>),
 }
 
+impl TxnOp {
+    /// Copies large data, which will stay in the tree, into memory of the calling thread's own. Memory of a thread that
+    /// ends is not used again.
+    pub fn adopt_large_data(&mut self) {
+        let data = match self {
+            TxnOp::Create(create) => &mut create.data,
+            TxnOp::SetData(set) | TxnOp::Reconfig(set) => &mut set.data,
+            TxnOp::Multi(ops) => return ops.iter_mut().for_each(TxnOp::adopt_large_data),
+            _ => return,
+        };
+        if let Some(data) = data.as_mut().filter(|data| data.len() >= LARGE_DATA_BYTES) {
+            *data = Bytes::copy_from_slice(data);
+        }
+    }
+}
+
 /// Record of the four creates.
 #[derive(Clone, PartialEq, Debug)]
 pub struct CreateTxn {
@@ -100,6 +118,27 @@ pub struct CreateTxn {
     pub parent_cversion: i32,
     /// Type 21 only: milliseconds.
     pub ttl: i64,
+}
+
+impl CreateTxn {
+    /// The stat of the node that it makes, when `session` has it made.
+    pub(crate) fn stat(&self, owners: OwnerRules, session: SessionId, zxid: i64, time: i64) -> StatPersisted {
+        let ephemeral_owner = match self.kind {
+            CreateKind::Container => owner::CONTAINER,
+            CreateKind::Ttl => owners.ttl_owner(self.ttl),
+            CreateKind::Create | CreateKind::Create2 if self.ephemeral => session.to_i64(),
+            CreateKind::Create | CreateKind::Create2 => 0,
+        };
+        StatPersisted {
+            czxid: zxid,
+            mzxid: zxid,
+            pzxid: zxid,
+            ctime: time,
+            mtime: time,
+            ephemeral_owner,
+            ..StatPersisted::default()
+        }
+    }
 }
 
 /// Record of setData and reconfig.
@@ -154,6 +193,27 @@ fn is_within(part: &[u8], whole: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn large_data_is_adopted_wherever_it_is() {
+        let create = |data: &Bytes| {
+            let (kind, acl) = (CreateKind::Create, AclList::open());
+            let (path, data) = ("/a".into(), Some(data.clone()));
+            TxnOp::Create(CreateTxn { kind, path, data, acl, ephemeral: false, parent_cversion: 1, ttl: 0 })
+        };
+        let (large, small) = (Bytes::from(alloc::vec![7; LARGE_DATA_BYTES]), Bytes::from_static(b"small"));
+        let mut multi = TxnOp::Multi(alloc::vec![create(&large), create(&small)]);
+        let before = multi.clone();
+        multi.adopt_large_data();
+        assert_eq!(multi, before);
+        let TxnOp::Multi(ops) = multi else { unreachable!() };
+        let at = |op: &TxnOp| match op {
+            TxnOp::Create(create) => create.data.as_ref().unwrap().as_ptr(),
+            _ => unreachable!(),
+        };
+        assert_ne!(at(&ops[0]), large.as_ptr());
+        assert_eq!(at(&ops[1]), small.as_ptr());
+    }
 
     #[test]
     fn small_data_points_into_the_frame_and_large_data_owns_itself() {

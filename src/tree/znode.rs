@@ -1,7 +1,7 @@
 //! Znodes in memory: a slab of fixed chunks, and what one node costs.
 //!
 //! Layout     96 bytes in the slab and one heap block that holds the name and small data. What few nodes have (children,
-//!            a changed ACL, large data) lives in a side box. With the index's 6 to 11 bytes and malloc's 8 to 23 a leaf
+//!            a changed ACL, large data) lives in a side box. With the index's 9 to 11 bytes and malloc's 8 to 23 a leaf
 //!            stays under 128 bytes beside its path and value; the full path is not kept, only its last component.
 //! Invariant  growing the slab copies nothing; ids are reused, last freed first; a free slot is marked so.
 //! Absent     paths: they are built by climbing `parent`.
@@ -116,7 +116,9 @@ impl Node {
         assert!(name.len() <= NAME_LEN as usize, "a name fits a frame, a frame is smaller than 256 MiB");
         let mut node = Node::free(NONE);
         node.meta = name.len() as u32 | NULL_DATA;
-        node.block = name.as_bytes().into();
+        // At once as long as it will be.
+        let small = data.filter(|data| data.len() < LARGE_DATA_BYTES).unwrap_or_default();
+        node.block = [name.as_bytes(), small].concat().into();
         node.set_stat(stat);
         node.set_data(data, shared);
         node

@@ -104,6 +104,27 @@ fn proof_is_found_behind_a_damage_but_not_at_the_last_batch() {
 }
 
 #[test]
+fn proof_is_found_wherever_it_stands_among_zeros() {
+    let home = head().home;
+    let damage = Position { index: home.index, offset: 8 };
+    let batch = Batch {
+        home,
+        durable: Position { index: home.index, offset: 16 },
+        len: 0,
+        count: 0,
+        flags: 0,
+        chain: 0,
+        end_chain: 0,
+    };
+    for at in (0..3 * BLOCK).step_by(record::ALIGN) {
+        let mut bytes = vec![0; 3 * BLOCK + BATCH_HEADER_LEN];
+        batch.encode(at as u64, &mut bytes[at..]);
+        let found = proof_of_loss(&bytes, None, damage).map(|place| place.offset);
+        assert_eq!(found, (at >= 8).then_some(at as u64), "at {at}");
+    }
+}
+
+#[test]
 fn any_bytes_are_walked_without_harm() {
     let (bytes, cursors) = image();
     for at in 0..cursors[3].offset as usize + 8 {

@@ -35,7 +35,7 @@ fn loaded(body: &[u8]) -> Tree {
         match item {
             Item::Session { id, timeout_ms } => loader.session(id, timeout_ms),
             Item::Acl { key, list } => loader.acl(key, &list),
-            Item::Node { path, data, acl_key, stat } => loader.node(&path, data, None, acl_key, stat).unwrap(),
+            Item::Node { path, data, acl_key, stat } => loader.node(&path, data, acl_key, stat).unwrap(),
             Item::End => break,
         }
     }

@@ -11,6 +11,8 @@
 //! Invariant  `decode(encode(txn)) == txn`. The reverse holds for everything but a failed multi that was sent again from
 //!            a leader's memory, whose operations carry surplus bytes behind their error code.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use ids::{SessionId, Xid, Zxid};
 use net::error::DecodeError;
@@ -209,8 +211,20 @@ fn decode_multi(reader: &mut Reader<'_>, frame: Option<&Bytes>) -> Result<TxnOp,
     Ok(TxnOp::Multi(ops))
 }
 
+/// Nearly every list is the open one: known by its bytes, and all of them share it.
+static OPEN_ACL: LazyLock<(Vec<u8>, AclList)> = LazyLock::new(|| {
+    let (mut bytes, open) = (Vec::new(), AclList::open());
+    encode_acl(&open, &mut Writer::new(&mut bytes));
+    (bytes, open)
+});
+
 /// A null list is what ZooKeeper writes for the open one.
 pub(super) fn decode_acl(reader: &mut Reader<'_>) -> Result<AclList, DecodeError> {
+    let (open_bytes, open) = &*OPEN_ACL;
+    if reader.rest().starts_with(open_bytes) {
+        reader.take(open_bytes.len())?;
+        return Ok(open.clone());
+    }
     let Some(entries) = Option::<Vec<wire::Acl<'_>>>::decode(reader)? else { return Ok(AclList::open()) };
     let entry = |acl: wire::Acl<'_>| match (acl.id.scheme, acl.id.id) {
         (Some(scheme), Some(id)) => Ok(Acl { perms: acl.perms, scheme: scheme.into(), id: id.into() }),

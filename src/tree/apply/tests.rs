@@ -14,6 +14,7 @@ use crate::fixture::{READ_ONLY, Server, create, create_as, create_data, create_w
 use crate::loader::TreeLoader;
 use crate::owner::OwnerRules;
 use crate::request::Request;
+use crate::stat::StatPersisted;
 use crate::tree::TreeOptions;
 
 /// As much jute as a log of Java's needs.
@@ -187,7 +188,7 @@ fn replaying_a_java_log_makes_the_tree_of_the_java_snapshot() {
             break;
         }
         let (data, acl) = (body.buffer(), body.long());
-        loader.node(path, data, None, acl, body.stat()).unwrap();
+        loader.node(path, data, acl, body.stat()).unwrap();
     }
     let loaded = loader.finish(Zxid::from_wire(0x1_0000_0010));
     loaded.check();
