@@ -1,5 +1,7 @@
 //! Repairs of every damage that can be cut, and what they keep.
 
+use std::collections::HashSet;
+
 use futures_lite::future::block_on;
 
 use super::*;
@@ -157,6 +159,7 @@ fn nothing_that_is_cut_is_lost_whenever_power_fails() {
 fn second_repair_keeps_what_the_first_one_kept() {
     let disk = written(10);
     let mut kept: Vec<(PathBuf, Vec<u8>)> = Vec::new();
+    let mut begun = HashSet::new();
     for _ in 0..3 {
         let newest = disk.paths().into_iter().rfind(|path| path.to_string_lossy().contains("/segment.")).unwrap();
         let used = disk.paths().into_iter().find(|path| path.to_string_lossy().contains("/segment.")).unwrap();
@@ -164,6 +167,7 @@ fn second_repair_keeps_what_the_first_one_kept() {
             disk.vanish(&newest);
         }
         disk.corrupt(&used, |bytes| bytes[20] ^= 1);
+        assert!(begun.insert(used), "an index is used once: nobody can put an old segment in a new one's place");
         let report = block_on(repair(&disk, &options(), 0)).unwrap();
         kept.extend(report.saved.iter().map(|path| (path.clone(), disk.bytes(path).unwrap())));
         write(&open(&disk).0, 1..=10);
