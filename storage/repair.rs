@@ -1,6 +1,7 @@
 //! Repair: cuts a damaged log where the damage begins, because the operator asked for it. Never called by the server.
 //!
-//! What is cut is kept beside the log as `cut.<segment>.<offset>`, whole segments included, before anything is changed.
+//! What is cut is kept beside the log as `cut.<segment>.<offset>`, whole segments included, before anything is changed. A
+//! file that an earlier repair kept is never written again; a number at the end tells one from the other.
 //! Later segments go first and the damaged one last, so that an interrupted repair leaves a log that still says it is
 //! damaged, or one that is repaired.
 //!
@@ -88,7 +89,7 @@ impl<D: Disk> Knife<'_, D> {
     /// Renames a whole segment away.
     async fn set_aside(&self, index: u64) -> Result<PathBuf, RepairError> {
         let path = self.path(index);
-        let saved = self.saved_path(index, 0);
+        let saved = self.saved_path(index, 0).await?;
         self.disk.rename(&path, &saved).await.map_err(io("rename", &path))?;
         self.sync_dir().await?;
         Ok(saved)
@@ -96,7 +97,7 @@ impl<D: Disk> Knife<'_, D> {
 
     /// Saves what stands behind `keep` in a segment, then wipes it.
     async fn cut_within(&self, index: u64, keep: u64) -> Result<PathBuf, RepairError> {
-        let (path, saved) = (self.path(index), self.saved_path(index, keep));
+        let (path, saved) = (self.path(index), self.saved_path(index, keep).await?);
         let map = self.disk.map(&path).map_err(io("map", &path))?;
         let copy = self.disk.open(&saved, Open::Fresh, Strategy::Buffered).await.map_err(io("make", &saved))?;
         for (number, piece) in map[keep as usize..].chunks(COPY_LEN).enumerate() {
@@ -142,8 +143,14 @@ impl<D: Disk> Knife<'_, D> {
         join(&self.options.dir, &segment::name(index))
     }
 
-    fn saved_path(&self, index: u64, offset: u64) -> PathBuf {
-        join(&self.options.dir, &format!("cut.{index:016x}.{offset:08x}"))
+    /// A name that nothing has: an interrupted repair may have wiped what only its own copy holds now.
+    async fn saved_path(&self, index: u64, offset: u64) -> Result<PathBuf, RepairError> {
+        let names = self.disk.list(&self.options.dir).await.map_err(io("list", &self.options.dir))?;
+        let first = format!("cut.{index:016x}.{offset:08x}");
+        let others = (2..).map(|number| format!("{first}.{number}"));
+        let mut all = std::iter::once(first.clone()).chain(others);
+        let free = all.find(|name| names.iter().all(|entry| entry.name != *name));
+        Ok(join(&self.options.dir, &free.expect("one of endlessly many names is free")))
     }
 }
 

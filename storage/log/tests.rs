@@ -1,5 +1,10 @@
 //! The log by its own interface: what is appended comes back, what has no room is refused.
 
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Wake, Waker};
+
 use futures_lite::future::{block_on, poll_once};
 
 use super::*;
@@ -18,14 +23,28 @@ pub(crate) fn options() -> LogOptions {
 
 type Seen = Vec<(u64, Vec<u8>)>;
 
-pub(crate) fn open_from(disk: &MemDisk, from_seq: u64) -> Result<(Log<MemDisk>, Recovered, Seen), OpenError> {
+fn open_with(disk: &MemDisk, options: LogOptions, from_seq: u64) -> Result<(Log<MemDisk>, Recovered, Seen), OpenError> {
     let mut seen = Seen::new();
     let visit = |seq, payload: &[u8]| {
         seen.push((seq, payload.to_vec()));
         Ok(())
     };
-    let (log, recovered) = block_on(Log::open(disk.clone(), options(), from_seq, visit, |_, _| ()))?;
+    let (log, recovered) = block_on(Log::open(disk.clone(), options, from_seq, visit, |_, _| ()))?;
     Ok((log, recovered, seen))
+}
+
+pub(crate) fn open_from(disk: &MemDisk, from_seq: u64) -> Result<(Log<MemDisk>, Recovered, Seen), OpenError> {
+    open_with(disk, options(), from_seq)
+}
+
+/// Opens it with segments of another length than those that are there.
+fn open_with_segment_len(disk: &MemDisk, segment_len: u64, from_seq: u64) -> (Log<MemDisk>, Seen) {
+    let (log, _, seen) = open_with(disk, LogOptions { segment_len, ..options() }, from_seq).unwrap();
+    (log, seen)
+}
+
+fn spares(disk: &MemDisk) -> usize {
+    disk.paths().iter().filter(|path| path.to_string_lossy().contains("/spare.")).count()
 }
 
 pub(crate) fn open(disk: &MemDisk) -> (Log<MemDisk>, Recovered, Seen) {
@@ -158,6 +177,7 @@ fn too_much_waiting_is_refused_until_a_sync() {
         }
     };
     assert_eq!(refused, AppendError::Busy);
+    assert!(log.pending() <= options().pending_len_max, "{}", log.pending());
     assert!(!log.has_room());
     block_on(log.sync()).unwrap();
     log.append(seq, &[0; 4000]).unwrap();
@@ -204,6 +224,32 @@ fn next_wanted_wakes_when_the_segment_is_taken() {
     panic!("nobody was woken");
 }
 
+/// A waker that remembers that it was used.
+#[derive(Default)]
+struct Bell(AtomicBool);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn who_waits_for_the_next_segment_is_woken() {
+    let (log, ..) = open(&MemDisk::new());
+    block_on(log.prepare_next()).unwrap();
+    let bell = Arc::new(Bell::default());
+    let waker = Waker::from(Arc::clone(&bell));
+    let mut wanted = pin!(log.next_wanted());
+    assert!(wanted.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    while log.state.borrow().active.home.index == 1 {
+        assert!(!bell.0.load(Ordering::Relaxed), "there is one still");
+        log.append(log.last_seq() + 1, &[0; 12_000]).unwrap();
+        block_on(log.sync()).unwrap();
+    }
+    assert!(bell.0.load(Ordering::Relaxed));
+}
+
 #[test]
 fn wrong_options_are_named() {
     let disk = MemDisk::new();
@@ -227,14 +273,89 @@ fn purged_segments_are_used_again() {
     assert!(before > 5);
     let purged = block_on(log.purge_before(500)).unwrap();
     assert!(purged > 2, "{purged}");
-    let made = disk.recorded();
+    assert_eq!(spares(&disk), 1, "one is kept");
     write(&log, 601..=900);
-    assert!(disk.recorded() > made);
+    assert_eq!(spares(&disk), 0, "and is a segment again");
     block_on(log.purge_before(880)).unwrap();
     let (_, _, seen) = open_from(&disk, 880).unwrap();
     assert_eq!(seen, expected(881..=900));
     let error = open_from(&disk, 100).err().unwrap();
     assert!(matches!(error, OpenError::Gap { from_seq: 100, .. }), "{error}");
+}
+
+#[test]
+fn segments_of_another_length_are_not_used_again() {
+    // A segment that is shorter than its header says is damage.
+    let disk = MemDisk::new();
+    let (log, ..) = open(&disk);
+    write(&log, 1..=400);
+    assert!(block_on(log.purge_before(150)).unwrap() > 0);
+    assert_eq!(spares(&disk), 1);
+    drop(log);
+    let (log, _) = open_with_segment_len(&disk, 2 * SEGMENT_LEN, 390);
+    assert_eq!(spares(&disk), 0);
+    write(&log, 401..=450);
+    assert!(block_on(log.purge_before(390)).unwrap() > 0);
+    assert_eq!(spares(&disk), 0);
+    write(&log, 451..=800);
+    let (_, seen) = open_with_segment_len(&disk, 2 * SEGMENT_LEN, 390);
+    assert_eq!(seen, expected(391..=800));
+}
+
+#[test]
+fn announced_segment_of_another_length_stays_until_there_is_another() {
+    let disk = MemDisk::new();
+    let (log, ..) = open(&disk);
+    write(&log, 1..=150);
+    let path = |index| log.segment_path(index);
+    // As if its first batch had been lost; the one before says that it is there.
+    disk.corrupt(&path(2), |bytes| bytes.fill(0));
+    disk.vanish(&path(3));
+    let disk = disk.copy();
+    let (longer, seen) = open_with_segment_len(&disk, 2 * SEGMENT_LEN, 0);
+    let last_seq = seen.len() as u64;
+    assert_eq!(seen, expected(1..=last_seq));
+    drop(longer);
+    let disk = disk.crash();
+    let (longer, seen) = open_with_segment_len(&disk, 2 * SEGMENT_LEN, 0);
+    assert_eq!(seen, expected(1..=last_seq));
+    write(&longer, last_seq + 1..=200);
+    assert_eq!(open_with_segment_len(&disk.crash(), 2 * SEGMENT_LEN, 0).1, expected(1..=200));
+}
+
+#[test]
+fn no_segment_goes_before_the_one_after_it_is_durable() {
+    let (log, ..) = open(&MemDisk::new());
+    block_on(log.prepare_next()).unwrap();
+    for seq in 1.. {
+        log.append(seq, &[0; 12_000]).unwrap();
+        if log.state.borrow().active.home.index == 2 {
+            break;
+        }
+        block_on(log.sync()).unwrap();
+    }
+    assert_eq!(block_on(log.purge_before(u64::MAX)).unwrap(), 0);
+    block_on(log.sync()).unwrap();
+    assert_eq!(block_on(log.purge_before(u64::MAX)).unwrap(), 1);
+}
+
+#[test]
+fn filling_stops_when_the_segment_is_needed_soon() {
+    const LONG: u64 = 1 << 20;
+    let operations = |used_len: u64| {
+        let disk = MemDisk::new();
+        let (log, _) = open_with_segment_len(&disk, LONG, 0);
+        while log.state.borrow().active.cursor.offset < used_len {
+            log.append(log.last_seq() + 1, &[0; 16_000]).unwrap();
+            block_on(log.sync()).unwrap();
+        }
+        let before = disk.recorded();
+        block_on(log.prepare_next()).unwrap();
+        disk.recorded() - before
+    };
+    let whole = operations(0);
+    assert_eq!(operations(LONG / 2 - 20_000), whole);
+    assert_eq!(operations(LONG / 2 + 20_000), whole - 3, "only the first of the four slices");
 }
 
 #[test]

@@ -254,11 +254,14 @@ fn mark_proves_the_last_batch() {
     unmarked.corrupt(&path(1), |bytes| bytes[offset + 100] ^= 1);
     // The limit: without a later batch this can't be told from a torn tail.
     assert_eq!(open(&unmarked).2, expected(1..=5));
+    let restarted = disk.copy();
+    block_on(open(&restarted).0.mark()).unwrap();
     block_on(log.mark()).unwrap();
-    let marked = disk.copy();
-    assert_eq!(open(&marked).2, expected(1..=6));
-    marked.corrupt(&path(1), |bytes| bytes[offset + 100] ^= 1);
-    assert_corrupt(&marked, 1);
+    for marked in [disk.copy(), restarted] {
+        assert_eq!(open(&marked).2, expected(1..=6));
+        marked.corrupt(&path(1), |bytes| bytes[offset + 100] ^= 1);
+        assert_corrupt(&marked, 1);
+    }
     let before = disk.recorded();
     block_on(log.mark()).unwrap();
     assert_eq!(disk.recorded(), before, "there is nothing more to prove");
@@ -367,6 +370,7 @@ fn short_prepared_segment_is_made_anew() {
     for len in [0, 5000, SEGMENT_LEN as usize] {
         let disk = written(5);
         disk.corrupt(&path(2), |bytes| *bytes = vec![0x77; len]);
+        let disk = disk.copy();
         let (log, _, seen) = open(&disk);
         assert_eq!(seen, expected(1..=5));
         write(&log, 6..=200);

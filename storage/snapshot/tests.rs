@@ -109,6 +109,17 @@ fn unreadable_snapshot_falls_back_to_the_one_before() {
 }
 
 #[test]
+fn damage_behind_what_the_caller_reads_counts_too() {
+    let disk = disk();
+    block_on(write(&disk, 10, b"ten")).unwrap();
+    block_on(write(&disk, 20, &payload(2 * CHUNK_LEN))).unwrap();
+    disk.corrupt(&dir().join(name(20)), |bytes| bytes[BLOCK + CHUNK_LEN + 100] ^= 1);
+    let snapshots = block_on(Snapshots::open(disk.clone(), &dir())).unwrap();
+    let loaded = snapshots.load(|reader| Ok(reader.next_chunk()?.is_some())).unwrap().unwrap();
+    assert_eq!((loaded.seq, loaded.state), (10, true));
+}
+
+#[test]
 fn no_readable_snapshot_is_an_error_and_none_at_all_is_not() {
     let disk = disk();
     assert!(load(&disk).unwrap().is_none());
