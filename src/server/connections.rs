@@ -8,10 +8,11 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use glommio::timer::sleep;
 use ids::Millis;
@@ -31,6 +32,10 @@ use crate::config::Config;
 
 /// How long a client may take to read its last answer and to close its side.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How long a port that is taken is tried, and the pause between two tries.
+const TAKEN_PORT_PATIENCE: Duration = Duration::from_secs(2);
+const TAKEN_PORT_PAUSE: Duration = Duration::from_millis(20);
 
 /// How long accepting rests when a core does not take over what it was given. The kernel's queue holds the rest.
 const HAND_OVER_PAUSE: Duration = Duration::from_millis(1);
@@ -157,11 +162,12 @@ pub async fn step_listings(core: Rc<Core>) {
     }
 }
 
-/// The socket that clients connect to.
+/// The socket that clients connect to. A port that is taken is tried for a while: the kernel takes the rings of a killed
+/// server down behind its back, and its listening socket with them, so that its successor may be faster.
 ///
 /// # Errors
 /// When the kernel refuses it.
-pub fn listen(config: &Config, pool: &Rc<Pool>) -> Result<Listener, RunError> {
+pub async fn listen(config: &Config, pool: &Rc<Pool>) -> Result<Listener, RunError> {
     let local = &config.local;
     let address = match local.client_address {
         Some(address) => ListenAddress::At(SocketAddr::new(address, local.client_port)),
@@ -174,7 +180,16 @@ pub fn listen(config: &Config, pool: &Rc<Pool>) -> Result<Listener, RunError> {
     if let Some(backlog) = local.listen_backlog {
         options.backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
     }
-    Listener::bind(address, &options, pool).map_err(|source| {
+    let give_up = Instant::now() + TAKEN_PORT_PATIENCE;
+    let bound = loop {
+        match Listener::bind(address, &options, pool) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < give_up => {
+                sleep(TAKEN_PORT_PAUSE).await;
+            }
+            bound => break bound,
+        }
+    };
+    bound.map_err(|source| {
         let address = local.client_address.map_or_else(|| "every address".to_owned(), |address| address.to_string());
         RunError::Listen { address: format!("{address}, port {}", local.client_port), source }
     })

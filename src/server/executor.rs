@@ -231,7 +231,7 @@ impl Life {
             if let Some(inlet) = from_replica {
                 glommio::spawn_local(Rc::clone(&core).hear_far_replica(inlet)).detach();
             }
-            self.start_serving(&core, number, mail.hand_over, mail.take_over)?;
+            self.start_serving(&core, number, mail.hand_over, mail.take_over).await?;
         }
         Ok(())
     }
@@ -310,7 +310,7 @@ impl Life {
     }
 
     /// Takes connections, from the socket or from the core that has it.
-    fn start_serving(
+    async fn start_serving(
         &mut self,
         core: &Rc<Core>,
         number: u16,
@@ -318,7 +318,8 @@ impl Life {
         take_over: Option<Inlet<Accepted>>,
     ) -> Result<(), RunError> {
         let pool = Pool::new();
-        let listener = if take_over.is_none() { Some(connections::listen(&self.common.config, &pool)?) } else { None };
+        let listener =
+            if take_over.is_none() { Some(connections::listen(&self.common.config, &pool).await?) } else { None };
         glommio::spawn_local(connections::step_listings(Rc::clone(core))).detach();
         glommio::spawn_local(watch_surveys(Rc::clone(core))).detach();
         let connections = Connections::new(Rc::clone(core), Arc::clone(&self.common.shared), number, pool);

@@ -213,7 +213,7 @@ impl Replica {
         if self.owners.get(&write.session) != Some(&origin) {
             return self.tell(origin.core, ToServe::Kicked(origin.conn));
         }
-        if !self.takes_writes() {
+        if self.refuses_writes() {
             return self.refuse(write.asked, Code::SystemError);
         }
         let decoded = match wire::Request::decode(write.op, &write.body) {
@@ -234,7 +234,7 @@ impl Replica {
 
     /// Removes a container or TTL node that is due, if it still is one without children when its turn comes.
     pub fn delete_container(&mut self, path: &str, now: Now) {
-        if self.takes_writes() {
+        if self.has_room() {
             let request = Request::DeleteContainer { path };
             self.order(&request, &Order::by_server(SessionId::NONE), now);
         }
@@ -305,8 +305,14 @@ impl Replica {
         self.accepting && self.log.room() == Room::Soon
     }
 
-    /// Whether a write may be ordered. If not, and nobody [must wait](Self::must_wait), it is refused.
-    fn takes_writes(&self) -> bool {
+    /// Whether a write that need not wait is refused. A far log may have run out of room since somebody looked whether it
+    /// must: what is ordered then waits there.
+    fn refuses_writes(&self) -> bool {
+        !self.accepting || self.log.room() == Room::Out
+    }
+
+    /// Whether the server may order a write of its own, which can come again later.
+    fn has_room(&self) -> bool {
         self.accepting && self.log.room() == Room::Free
     }
 

@@ -355,7 +355,7 @@ fn filling_stops_when_the_segment_is_needed_soon() {
     };
     let whole = operations(0);
     assert_eq!(operations(LONG / 2 - 20_000), whole);
-    assert_eq!(operations(LONG / 2 + 20_000), whole - 3, "only the first of the four slices");
+    assert_eq!(operations(LONG / 2 + 20_000), whole - 15, "only the first of the sixteen slices");
 }
 
 #[test]

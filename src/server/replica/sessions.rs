@@ -19,7 +19,7 @@ impl Replica {
         if self.is_ahead(seen) {
             return self.tell(origin.core, ToServe::Ahead { conn: origin.conn, seen });
         }
-        if !self.takes_writes() {
+        if self.refuses_writes() {
             return self.refuse(asked, Code::SystemError);
         }
         let session = SessionId::new(self.next_session);
@@ -75,7 +75,7 @@ impl Replica {
         if self.owners.get(&session) != Some(&origin) {
             return self.tell(origin.core, ToServe::Kicked(origin.conn));
         }
-        if !self.takes_writes() {
+        if self.refuses_writes() {
             return self.refuse(asked, Code::SystemError);
         }
         self.sessions.set_closing(session);
@@ -91,7 +91,7 @@ impl Replica {
     /// Ends every session whose time is up. Without room on the disk none can end: they wait for it.
     pub fn expire(&mut self, now: Now) {
         let mut due = Vec::new();
-        if self.takes_writes() {
+        if self.has_room() {
             self.sessions.expire(now.monotonic, &mut due);
         }
         self.metrics.count(Counter::StaleSessionsExpired, due.len() as u64);
@@ -103,7 +103,7 @@ impl Replica {
             self.expired.push_back(session);
         }
         // A fleet that expires at once may be more than the log takes at once: the rest follows with the next tick.
-        while self.takes_writes()
+        while self.has_room()
             && let Some(session) = self.expired.pop_front()
         {
             self.order(&Request::CloseSession, &Order::by_server(session), now);
