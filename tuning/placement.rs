@@ -23,6 +23,9 @@ pub const PAIRED_CPUS_MIN: usize = 2;
 /// write and its sync (about 100 µs on the disks measured), short enough to cost an idle server nothing.
 pub const DEDICATED_SPIN_US: u32 = 100;
 
+/// The same for a pair, which has everything else of the host beside it: its syncs take longer now and then.
+pub const PAIRED_SPIN_US: u32 = 200;
+
 /// A set of tasks that lives on one executor. What each must never wait for is the reason that they are apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
@@ -254,23 +257,21 @@ fn roles(wishes: &Wishes) -> Vec<Role> {
 /// One executor. It stays unpinned: with few CPUs the kernel's choice (away from interrupts, from a neighbour's load)
 /// beats ours. It sleeps at once when idle, as a core that spins here is one that clients on the same host miss.
 fn single(machine: &Machine, wishes: &Wishes, reason: String) -> Plan {
-    Plan { executors: vec![roaming(machine, roles(wishes), wishes.spin_us.unwrap_or(0))], reason }
+    let pin = match wishes.spin_us {
+        None | Some(0) => Pin::Anywhere,
+        Some(_) => Pin::Among(machine.cpus().iter().map(|cpu| cpu.id).collect()),
+    };
+    Plan { executors: vec![Executor { roles: roles(wishes), pin, spin_us: 0 }], reason }
 }
 
-/// Two executors that poll: the log, and everything else. Not pinned either, for the same reason.
+/// Two executors that poll, pinned apart: left to itself the scheduler puts them on one CPU every now and then. The log is
+/// the one away from the kernel's favourite.
 fn paired(machine: &Machine, wishes: &Wishes, reason: String) -> Plan {
     let others = roles(wishes).into_iter().filter(|&role| role != Role::Log).collect();
-    let spin_us = wishes.spin_us.unwrap_or(DEDICATED_SPIN_US);
-    Plan { executors: vec![roaming(machine, vec![Role::Log], spin_us), roaming(machine, others, spin_us)], reason }
-}
-
-/// An executor that the scheduler places.
-fn roaming(machine: &Machine, roles: Vec<Role>, spin_us: u32) -> Executor {
-    let pin = match spin_us {
-        0 => Pin::Anywhere,
-        _ => Pin::Among(machine.cpus().iter().map(|cpu| cpu.id).collect()),
-    };
-    Executor { roles, pin, spin_us }
+    let spin_us = wishes.spin_us.unwrap_or(PAIRED_SPIN_US);
+    let cpus = by_nearness(machine);
+    let executors = vec![pinned(vec![Role::Log], cpus[0].id, spin_us), pinned(others, cpus[1].id, spin_us)];
+    Plan { executors, reason }
 }
 
 /// Replica, link and log on cores that share a cache if any cache has three, since they talk to each other most.

@@ -33,7 +33,7 @@ const IO_MEMORY_SERVE_BYTES: usize = 64 << 10;
 /// what is left. With a timer of 500 us, 7 of 12 runs of 768 direct writes hung on a busy host; so, none of 12.
 const PREEMPT: Duration = Duration::from_secs(3600);
 const RING_DEPTH: usize = 1024;
-const PULSE: Duration = Duration::from_millis(10);
+const PULSE: Duration = Duration::from_millis(25);
 
 /// Exit code of a thread that panicked, as of a process whose main thread does.
 const PANIC_EXIT: i32 = 101;
