@@ -162,6 +162,18 @@ pub async fn step_listings(core: Rc<Core>) {
     }
 }
 
+/// Sends what turns have left to later ones.
+pub async fn flush_rest(core: Rc<Core>) {
+    let work = Rc::clone(&core.frontend().flush_work);
+    loop {
+        work.wait().await;
+        while core.frontend().has_unsent() {
+            super::clock::let_others_go().await;
+            core.settle(Now::read());
+        }
+    }
+}
+
 /// The socket that clients connect to. A port that is taken is tried for a while: the kernel takes the rings of a killed
 /// server down behind its back, and its listening socket with them, so that its successor may be faster.
 ///

@@ -321,6 +321,7 @@ impl Life {
         let listener =
             if take_over.is_none() { Some(connections::listen(&self.common.config, &pool).await?) } else { None };
         glommio::spawn_local(connections::step_listings(Rc::clone(core))).detach();
+        glommio::spawn_local(connections::flush_rest(Rc::clone(core))).detach();
         glommio::spawn_local(watch_surveys(Rc::clone(core))).detach();
         let connections = Connections::new(Rc::clone(core), Arc::clone(&self.common.shared), number, pool);
         let connections = Rc::new(connections);

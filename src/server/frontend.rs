@@ -53,6 +53,9 @@ const QUEUE_MAX: usize = 4096;
 /// setWatches for what it missed when it comes back.
 const NOTIFIED_MAX_BYTES: usize = 8 << 20;
 
+/// Connections that are sent to in one turn: some 1 ms.
+const FLUSH_TURN_MAX: usize = 128;
+
 /// What the task that reads a connection does next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Next {
@@ -89,7 +92,7 @@ pub struct Frontend {
     effects: Effects,
     /// Requests of this turn that have to wait.
     kept: Kept,
-    /// Connections with answers to send at the end of the turn.
+    /// Connections with answers to send at the end of the turn, or of one soon.
     dirty: Vec<ConnId>,
     /// Requests with a positive xid in the queues of all connections.
     in_process: usize,
@@ -103,6 +106,8 @@ pub struct Frontend {
     large_bytes: usize,
     /// Rung when `listings` gets its first entry.
     pub listing_work: Rc<Notify>,
+    /// Rung when a turn ends with connections still in `dirty`.
+    pub flush_work: Rc<Notify>,
     /// Rung when the replica has said its last: the server stops.
     pub ended: Rc<Notify>,
     /// Rung when a survey begins, which is not waited for without end.
@@ -147,6 +152,7 @@ impl Frontend {
             handshakes,
             large_bytes: 0,
             listing_work: Rc::new(Notify::default()),
+            flush_work: Rc::new(Notify::default()),
             ended: Rc::new(Notify::default()),
             survey_work: Rc::new(Notify::default()),
             metrics: Metrics::new(),
@@ -246,18 +252,26 @@ impl Frontend {
         self.release_held_back();
     }
 
-    /// Sends the answers of this turn, one system call a connection.
+    /// Sends the answers of this turn, one system call a connection. When ten thousand watchers are told at once most have
+    /// to wait for later turns: what came last goes first, so that the answers of those turns do not wait behind them.
     fn flush_dirty(&mut self) {
         if self.dirty.is_empty() {
             return;
         }
         let started = Instant::now();
-        let mut dirty = std::mem::take(&mut self.dirty);
-        for id in dirty.drain(..) {
+        for _ in 0..FLUSH_TURN_MAX {
+            let Some(id) = self.dirty.pop() else { break };
             self.flush(id);
         }
-        self.dirty = dirty;
+        if !self.dirty.is_empty() {
+            self.flush_work.ring();
+        }
         self.metrics.time(Latency::StageFlush, started.elapsed());
+    }
+
+    /// Whether there are answers that a turn has left to the next.
+    pub fn has_unsent(&self) -> bool {
+        !self.dirty.is_empty()
     }
 
     fn flush(&mut self, id: ConnId) {

@@ -11,13 +11,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use glommio::timer::sleep;
-use net::jute::{Record as _, Writer};
 use storage::{OsDisk, SnapshotError, SnapshotWriter};
 use tree::snapshot::{SnapshotHead, SnapshotItem};
 use tree::tree::Tree;
 
 use super::clock;
-use super::codec::snapshot as body;
+use super::codec::snapshot::Encoder;
 
 /// Nodes encoded before other tasks get their turn: some 50 us.
 const SLICE_NODES: usize = 128;
@@ -30,47 +29,14 @@ const REST: Duration = Duration::from_millis(10);
 /// Bytes of the metadata behind the body: zxid, digest, number of nodes.
 const METADATA_LEN: usize = 24;
 
-/// Encodes the items of a snapshot as ZooKeeper's snapshot body: counts, sessions, ACL table, nodes, end.
-struct BodyEncoder {
-    out: Vec<u8>,
-    /// The table's count stands before its entries and is known behind them, so they wait here for the first node.
-    acl_table: Option<(i32, Vec<u8>)>,
-}
-
-impl BodyEncoder {
-    fn new(head: &SnapshotHead) -> BodyEncoder {
-        let mut out = Vec::new();
-        Writer::new(&mut out).count(Some(head.sessions));
-        BodyEncoder { out, acl_table: Some((0, Vec::new())) }
-    }
-
-    fn item(&mut self, item: SnapshotItem<'_>) {
-        match item {
-            SnapshotItem::Session { id, timeout_ms } => {
-                let mut writer = Writer::new(&mut self.out);
-                writer.i64(id.to_i64());
-                timeout_ms.encode(&mut writer);
-            }
-            SnapshotItem::Acl { key, list } => {
-                let (count, entries) = self.acl_table.as_mut().expect("ACL lists come before the first node");
-                *count += 1;
-                let mut writer = Writer::new(entries);
-                writer.i64(key);
-                super::codec::reply::encode_acl(list, &mut writer);
-            }
-            SnapshotItem::Node { path, data, acl_key, stat } => {
-                self.end_acl_table();
-                let path = if path == tree::path::ROOT { "" } else { path };
-                body::encode_node(path, data.as_ref().map(|data| data.as_slice()), acl_key, &stat, &mut self.out);
-            }
-        }
-    }
-
-    fn end_acl_table(&mut self) {
-        if let Some((count, entries)) = self.acl_table.take() {
-            let mut writer = Writer::new(&mut self.out);
-            writer.i32(count);
-            writer.raw(&entries);
+/// Encodes an item of a snapshot.
+pub fn encode(item: SnapshotItem<'_>, encoder: &mut Encoder) {
+    match item {
+        SnapshotItem::Session { id, timeout_ms } => encoder.session(id, timeout_ms),
+        SnapshotItem::Acl { key, list } => encoder.acl(key, list),
+        SnapshotItem::Node { path, data, acl_key, stat } => {
+            let path = if path == tree::path::ROOT { "" } else { path };
+            encoder.node(path, data.as_ref().map(|data| data.as_slice()), acl_key, &stat);
         }
     }
 }
@@ -90,16 +56,16 @@ pub async fn write(tree: &Rc<RefCell<Tree>>, dir: &Path) -> Result<SnapshotHead,
 
 async fn write_body(tree: &Rc<RefCell<Tree>>, dir: &Path, head: &SnapshotHead) -> Result<(), SnapshotError> {
     let mut writer = SnapshotWriter::create(OsDisk::new(), dir, head.zxid.to_u64()).await?;
-    let mut encoder = BodyEncoder::new(head);
+    let mut encoder = Encoder::new(head.sessions);
     let mut unrested = 0;
     loop {
-        let progress = tree.borrow_mut().snapshot_step(SLICE_NODES, |item| encoder.item(item));
+        let progress = tree.borrow_mut().snapshot_step(SLICE_NODES, |item| encode(item, &mut encoder));
         if progress.done {
             break;
         }
-        writer.write(&encoder.out).await?;
-        unrested += encoder.out.len();
-        encoder.out.clear();
+        writer.write(encoder.bytes()).await?;
+        unrested += encoder.bytes().len();
+        encoder.clear();
         if unrested >= REST_BYTES {
             unrested = 0;
             sleep(REST).await;
@@ -107,9 +73,8 @@ async fn write_body(tree: &Rc<RefCell<Tree>>, dir: &Path, head: &SnapshotHead) -
             clock::let_others_go().await;
         }
     }
-    encoder.end_acl_table();
-    body::encode_end(&mut encoder.out);
-    writer.write(&encoder.out).await?;
+    encoder.end();
+    writer.write(encoder.bytes()).await?;
     let mut metadata = [0; METADATA_LEN];
     metadata[..8].copy_from_slice(&head.zxid.to_u64().to_be_bytes());
     metadata[8..16].copy_from_slice(&head.digest.to_be_bytes());

@@ -24,6 +24,9 @@ pub struct ServerLog {
     bytes: Cell<u64>,
     /// The last try to make a segment has failed.
     is_disk_full: Cell<bool>,
+    /// The highest zxid that somebody wanted to purge before, and whether a purge is under way.
+    purge_wanted: Cell<u64>,
+    is_purging: Cell<bool>,
     /// Rung when there is something to sync.
     pub work: Notify,
 }
@@ -45,6 +48,8 @@ impl ServerLog {
             entries: Cell::new(0),
             bytes: Cell::new(0),
             is_disk_full: Cell::new(false),
+            purge_wanted: Cell::new(0),
+            is_purging: Cell::new(false),
             work: Notify::default(),
         }
     }
@@ -93,13 +98,23 @@ impl ServerLog {
         &self.log
     }
 
-    /// Removes what a snapshot up to `oldest` makes superfluous.
+    /// Removes what a snapshot up to `oldest` makes superfluous. While one purge is under way it takes the wishes of others
+    /// along, which return at once.
     pub async fn purge_before(&self, oldest: u64) {
-        match self.log.purge_before(oldest).await {
-            Ok(0) => {}
-            Ok(segments) => tracing::info!(segments, below = %Zxid::from_u64(oldest), "log purged"),
-            Err(error) => tracing::warn!("purging the log: {error}"),
+        self.purge_wanted.set(self.purge_wanted.get().max(oldest));
+        if self.is_purging.replace(true) {
+            return;
         }
+        let mut done = 0;
+        while done < self.purge_wanted.get() {
+            done = self.purge_wanted.get();
+            match self.log.purge_before(done).await {
+                Ok(0) => {}
+                Ok(segments) => tracing::info!(segments, below = %Zxid::from_u64(done), "log purged"),
+                Err(error) => tracing::warn!("purging the log: {error}"),
+            }
+        }
+        self.is_purging.set(false);
     }
 }
 

@@ -28,8 +28,11 @@ const SEQUENTIAL: i32 = 2;
 fn layouts() -> Vec<String> {
     let cpus: Vec<usize> = tuning::Machine::read().cpus().iter().map(|cpu| cpu.id).collect();
     let (first, last) = (cpus[0], cpus[cpus.len() - 1]);
+    // `auto` is one of these two on such machines.
+    let pair = if first == last { "single" } else { "paired" };
     vec![
         "single".to_owned(),
+        pair.to_owned(),
         format!("replica+log={first}/serve={last}"),
         format!("replica={first}/log={last}/serve={first}/serve={last}"),
         format!("log+serve={first}/replica+serve={last}"),

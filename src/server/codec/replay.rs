@@ -7,6 +7,7 @@ use tree::tree::{Tree, TreeOptions};
 
 use super::snapshot::{self, Decoder, Item};
 use super::{testdata, txn};
+use crate::server::snapshots;
 
 /// Of a tree with nothing but the built-in nodes.
 const EMPTY_DIGEST: u64 = 0x51c6_d660;
@@ -93,22 +94,9 @@ fn the_captured_stream_of_an_empty_server_is_an_empty_tree() {
 #[test]
 fn what_is_encoded_loads_again() {
     let mut tree = replayed();
-    let (mut sessions, mut lists, mut nodes) = (Vec::new(), Vec::new(), Vec::new());
-    tree.begin_snapshot();
-    let progress = tree.snapshot_step(1000, |item| match item {
-        SnapshotItem::Session { id, timeout_ms } => sessions.push((id, timeout_ms)),
-        SnapshotItem::Acl { key, list } => lists.push((key, list.clone())),
-        SnapshotItem::Node { path, data, acl_key, stat } => {
-            let path = if path == "/" { "" } else { path };
-            let data = data.as_ref().map(|data| data.as_slice());
-            snapshot::encode_node(path, data, acl_key, &stat, &mut nodes);
-        }
-    });
+    let mut encoder = snapshot::Encoder::new(tree.begin_snapshot().sessions);
+    let progress = tree.snapshot_step(1000, |item| snapshots::encode(item, &mut encoder));
     assert!(progress.done);
-    let mut body = Vec::new();
-    snapshot::encode_sessions(sessions.into_iter(), &mut body);
-    snapshot::encode_acl_table(lists.iter().map(|(key, list)| (*key, list)), &mut body);
-    body.extend_from_slice(&nodes);
-    snapshot::encode_end(&mut body);
-    assert_eq!(contents(&mut loaded(&body)), contents(&mut tree));
+    encoder.end();
+    assert_eq!(contents(&mut loaded(encoder.bytes())), contents(&mut tree));
 }

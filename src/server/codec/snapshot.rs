@@ -7,7 +7,7 @@
 //! path "/"        the end; the root's own path is ""
 //! ```
 //!
-//! Flow       `encode_*` in that order;  chunks of any size -> `Decoder::push` -> `Decoder::next_item` until `End`.
+//! Flow       `Encoder`, in that order;  chunks of any size -> `Decoder::push` -> `Decoder::next_item` until `End`.
 //! Invariant  the decoder holds at most what has been pushed and not yet decoded. What comes out does not depend on how
 //!            the bytes were cut.
 //! Absent     what is around the body (magic, checksums, digest), and whether the items make a tree: the loader's part.
@@ -34,39 +34,78 @@ const END_PATH: &str = "/";
 /// 2 MiB unless set higher.
 const ITEM_LEN_MAX: usize = 128 << 20;
 
-/// Appends the sessions, which come first.
-pub fn encode_sessions(sessions: impl ExactSizeIterator<Item = (SessionId, i32)>, out: &mut Vec<u8>) {
-    let mut writer = Writer::new(out);
-    writer.count(Some(sessions.len()));
-    for (session, timeout_ms) in sessions {
-        writer.i64(session.to_i64());
-        writer.i32(timeout_ms);
-    }
+/// Builds a body: sessions, then ACL lists, then nodes, then the end. What is encoded may be taken away at any time.
+#[derive(Debug)]
+pub struct Encoder {
+    out: Vec<u8>,
+    /// The table's count stands before its entries and is known behind them, so they wait here for the first node.
+    acl_table: Option<(i32, Vec<u8>)>,
 }
 
-/// Appends the ACL table, which comes second.
-pub fn encode_acl_table<'t>(entries: impl ExactSizeIterator<Item = (i64, &'t AclList)>, out: &mut Vec<u8>) {
-    let mut writer = Writer::new(out);
-    writer.count(Some(entries.len()));
-    for (key, list) in entries {
+impl Encoder {
+    /// For a body with so many sessions.
+    pub fn new(sessions: usize) -> Encoder {
+        let mut out = Vec::new();
+        Writer::new(&mut out).count(Some(sessions));
+        Encoder { out, acl_table: Some((0, Vec::new())) }
+    }
+
+    /// Appends a session.
+    pub fn session(&mut self, id: SessionId, timeout_ms: i32) {
+        let mut writer = Writer::new(&mut self.out);
+        writer.i64(id.to_i64());
+        writer.i32(timeout_ms);
+    }
+
+    /// Appends an entry of the ACL table.
+    ///
+    /// # Panics
+    /// Behind a node.
+    pub fn acl(&mut self, key: i64, list: &AclList) {
+        let (count, entries) = self.acl_table.as_mut().expect("ACL lists come before the first node");
+        *count += 1;
+        let mut writer = Writer::new(entries);
         writer.i64(key);
         encode_acl(list, &mut writer);
     }
-}
 
-/// Appends one node. The root's path is "".
-pub fn encode_node(path: &str, data: Option<&[u8]>, acl_key: i64, stat: &StatPersisted, out: &mut Vec<u8>) {
-    assert_ne!(path, END_PATH, "the root goes by the empty path");
-    let mut writer = Writer::new(out);
-    writer.string(Some(path));
-    writer.buffer(data);
-    writer.i64(acl_key);
-    encode_stat(stat, &mut writer);
-}
+    /// Appends a node. The root's path is "".
+    ///
+    /// # Panics
+    /// When the path is "/", which marks the end.
+    pub fn node(&mut self, path: &str, data: Option<&[u8]>, acl_key: i64, stat: &StatPersisted) {
+        assert_ne!(path, END_PATH, "the root goes by the empty path");
+        self.end_acl_table();
+        let mut writer = Writer::new(&mut self.out);
+        writer.string(Some(path));
+        writer.buffer(data);
+        writer.i64(acl_key);
+        encode_stat(stat, &mut writer);
+    }
 
-/// Appends the mark that no more nodes follow.
-pub fn encode_end(out: &mut Vec<u8>) {
-    Writer::new(out).string(Some(END_PATH));
+    /// Appends the mark that no more nodes follow.
+    pub fn end(&mut self) {
+        self.end_acl_table();
+        Writer::new(&mut self.out).string(Some(END_PATH));
+    }
+
+    /// What is encoded and was not taken away.
+    pub fn bytes(&self) -> &[u8] {
+        &self.out
+    }
+
+    /// Takes it away.
+    pub fn clear(&mut self) {
+        self.out.clear();
+    }
+
+    fn end_acl_table(&mut self) {
+        if let Some((count, entries)) = self.acl_table.take() {
+            let mut writer = Writer::new(&mut self.out);
+            writer.i32(count);
+            writer.raw(&entries);
+        }
+    }
 }
 
 fn encode_stat(stat: &StatPersisted, writer: &mut Writer<'_>) {
@@ -284,25 +323,25 @@ fn decode_item<'a>(section: Section, reader: &mut Reader<'a>) -> Result<(Option<
 pub fn fuzz_snapshot(bytes: &[u8]) {
     /// Encodes again what comes out, so that it can be compared whoever owns the bytes.
     fn items(bytes: &[u8], step: usize) -> (Vec<u8>, Option<SnapshotError>) {
-        let (mut decoder, mut seen) = (Decoder::new(), Vec::new());
+        let (mut decoder, mut seen) = (Decoder::new(), Encoder::new(0));
         for piece in bytes.chunks(step) {
             decoder.push(piece);
             loop {
                 match decoder.next_item() {
                     Ok(None) => break,
-                    Ok(Some(Item::Session { id, timeout_ms })) => {
-                        encode_sessions([(id, timeout_ms)].into_iter(), &mut seen)
+                    Ok(Some(Item::Session { id, timeout_ms })) => seen.session(id, timeout_ms),
+                    Ok(Some(Item::Acl { key, list })) => seen.acl(key, &list),
+                    Ok(Some(Item::Node { path, data, acl_key, stat })) => seen.node(&path, data, acl_key, &stat),
+                    Ok(Some(Item::End)) => seen.end(),
+                    Err(error) => {
+                        seen.end_acl_table();
+                        return (seen.out, Some(error));
                     }
-                    Ok(Some(Item::Acl { key, list })) => encode_acl_table([(key, &list)].into_iter(), &mut seen),
-                    Ok(Some(Item::Node { path, data, acl_key, stat })) => {
-                        encode_node(&path, data, acl_key, &stat, &mut seen);
-                    }
-                    Ok(Some(Item::End)) => encode_end(&mut seen),
-                    Err(error) => return (seen, Some(error)),
                 }
             }
         }
-        (seen, None)
+        seen.end_acl_table();
+        (seen.out, None)
     }
     assert_eq!(items(bytes, bytes.len().max(1)), items(bytes, 7));
 }

@@ -9,7 +9,7 @@ const FILE_HEADER_LEN: usize = 16;
 /// Decodes `bytes` in pieces and encodes the items again; also what follows the body.
 fn encode_again(bytes: &[u8], step: usize) -> (Vec<u8>, Vec<u8>) {
     let (mut decoder, mut rest) = (Decoder::new(), Vec::new());
-    let (mut sessions, mut acls, mut nodes) = (Vec::new(), Vec::new(), Vec::new());
+    let mut encoder = Encoder::new(count(bytes));
     for piece in bytes.chunks(step) {
         if decoder.is_done() {
             rest.extend_from_slice(piece);
@@ -18,9 +18,9 @@ fn encode_again(bytes: &[u8], step: usize) -> (Vec<u8>, Vec<u8>) {
         decoder.push(piece);
         while let Some(item) = decoder.next_item().unwrap() {
             match item {
-                Item::Session { id, timeout_ms } => sessions.push((id, timeout_ms)),
-                Item::Acl { key, list } => acls.push((key, list)),
-                Item::Node { path, data, acl_key, stat } => encode_node(&path, data, acl_key, &stat, &mut nodes),
+                Item::Session { id, timeout_ms } => encoder.session(id, timeout_ms),
+                Item::Acl { key, list } => encoder.acl(key, &list),
+                Item::Node { path, data, acl_key, stat } => encoder.node(&path, data, acl_key, &stat),
                 Item::End => rest.extend_from_slice(decoder.rest()),
             }
             if decoder.is_done() {
@@ -29,12 +29,13 @@ fn encode_again(bytes: &[u8], step: usize) -> (Vec<u8>, Vec<u8>) {
         }
     }
     assert!(decoder.is_done());
-    let mut out = Vec::new();
-    encode_sessions(sessions.into_iter(), &mut out);
-    encode_acl_table(acls.iter().map(|(key, list)| (*key, list)).collect::<Vec<_>>().into_iter(), &mut out);
-    out.extend_from_slice(&nodes);
-    encode_end(&mut out);
-    (out, rest)
+    encoder.end();
+    (encoder.bytes().to_vec(), rest)
+}
+
+/// The number of sessions that a body claims.
+fn count(body: &[u8]) -> usize {
+    i32::from_be_bytes(body[..4].try_into().unwrap()).try_into().unwrap()
 }
 
 #[test]
@@ -56,20 +57,19 @@ fn what_follows_the_body_is_left_alone() {
 
 #[test]
 fn an_empty_body_has_no_items_but_the_end() {
-    let mut bytes = Vec::new();
-    encode_sessions([].into_iter(), &mut bytes);
-    encode_acl_table([].into_iter(), &mut bytes);
-    encode_end(&mut bytes);
+    let mut encoder = Encoder::new(0);
+    encoder.end();
     let mut decoder = Decoder::new();
-    decoder.push(&bytes);
+    decoder.push(encoder.bytes());
     assert_eq!(decoder.next_item(), Ok(Some(Item::End)));
     assert_eq!(decoder.next_item(), Ok(None));
 }
 
 #[test]
 fn a_null_path_is_damage_and_says_where() {
-    let mut bytes = vec![0; 8];
-    encode_node("", None, ACL_KEY_OPEN, &StatPersisted::default(), &mut bytes);
+    let mut encoder = Encoder::new(0);
+    encoder.node("", None, ACL_KEY_OPEN, &StatPersisted::default());
+    let mut bytes = encoder.bytes().to_vec();
     let damaged_at = bytes.len() as u64;
     bytes.extend_from_slice(&[0xff; 4]);
     let mut decoder = Decoder::new();
