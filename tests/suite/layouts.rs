@@ -7,7 +7,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use support::client::{Handshake, Received, Session};
+use support::client::{Handshake, Received, Reply, Session};
 use support::four_letter::ask;
 use support::server::{Server, Settings};
 use support::wire::{code, opcode};
@@ -336,5 +336,28 @@ fn many_small_requests_on_every_core_meet_no_dead_end() {
                 });
             }
         });
+    });
+}
+
+/// More than are sent to in one turn.
+#[test]
+fn every_one_of_many_watchers_is_told() {
+    const WATCHERS: usize = 400;
+    on_each_layout(|layout, settings| {
+        let server = start(settings);
+        let mut writer = Session::open(server.address());
+        writer.create("/watched", b"", 0).unwrap();
+        let mut watchers: Vec<Session> = (0..WATCHERS).map(|_| Session::open(server.address())).collect();
+        for watcher in &mut watchers {
+            watcher.sync();
+            watcher.get("/watched", true).unwrap();
+        }
+        writer.set("/watched", b"new", -1).unwrap();
+        // None of them says anything that would begin a turn of its own.
+        for watcher in &mut watchers {
+            let Received::Frame(frame) = watcher.connection().receive() else { panic!("{layout}: not told") };
+            let event = Reply::decode(&frame).and_then(|reply| reply.as_event()).expect("nothing else is under way");
+            assert_eq!((event.kind, event.path.as_str()), (3, "/watched"), "{layout}");
+        }
     });
 }
