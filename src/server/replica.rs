@@ -364,3 +364,6 @@ impl Order<'_> {
         Order { asked: None, session, cxid: Xid::new(0), identities: &[], frame: None }
     }
 }
+
+#[cfg(test)]
+mod tests;
