@@ -247,19 +247,21 @@ impl Frontend {
 
     /// The end of a turn: sends answers to clients and messages to the replica.
     pub fn end_turn(&mut self) {
-        self.flush_dirty();
+        self.flush_dirty(FLUSH_TURN_MAX);
         self.to_replica.dispatch();
         self.release_held_back();
     }
 
-    /// Sends the answers of this turn, one system call a connection. When ten thousand watchers are told at once most have
-    /// to wait for later turns: what came last goes first, so that the answers of those turns do not wait behind them.
-    fn flush_dirty(&mut self) {
+    /// Sends what was answered, one system call a connection, to so many of them at most. When ten thousand watchers are
+    /// told at once most have to wait for later turns: what came last goes first, so that the answers of those turns do not
+    /// wait behind them. Nobody is overtaken for long: before more is committed everything is sent (see `take`), so that
+    /// the notifications of one batch are all that can wait here.
+    fn flush_dirty(&mut self, connections_max: usize) {
         if self.dirty.is_empty() {
             return;
         }
         let started = Instant::now();
-        for _ in 0..FLUSH_TURN_MAX {
+        for _ in 0..connections_max {
             let Some(id) = self.dirty.pop() else { break };
             self.flush(id);
         }

@@ -22,6 +22,9 @@ impl Frontend {
         let began = Instant::now();
         for message in messages {
             if let ToServe::Committed(committed) = &message {
+                if applied.is_none() {
+                    self.flush_dirty(usize::MAX);
+                }
                 self.apply(committed, now);
                 applied = Some(committed.txn.zxid);
             } else {
