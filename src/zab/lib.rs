@@ -1,0 +1,10 @@
+//! Zab: the members of an ensemble agree on one order of opaque payloads, on ZooKeeper's own wire. Pure: no clock, no I/O,
+//! no threads, no chance; time is an argument.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod message;
