@@ -7,4 +7,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod config;
 pub mod message;
+pub mod quorum;
+pub mod vote;
