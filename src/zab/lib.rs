@@ -8,6 +8,8 @@ extern crate alloc;
 extern crate std;
 
 pub mod config;
+pub mod election;
+pub mod electorate;
 pub mod message;
 pub mod quorum;
 pub mod vote;

@@ -1,0 +1,548 @@
+//! Fast leader election: servers without a leader tell each other whom they would follow, until a quorum names the same.
+//!
+//! Flow       `start` -> votes to all voters; a vote that beats ours becomes ours and goes to all; a quorum for ours ->
+//!            a moment for a better vote to arrive -> `Elected`. Or: a quorum follows somebody who says that it leads ->
+//!            `Elected`. Whoever asks while we have a leader is told who it is.
+//! Invariant  only votes of voters for voters are counted or kept, so nothing that strangers send takes memory; our own vote
+//!            only gets better within a round; while we look, our proposal is what the others were last told.
+//! Absent     promises. An election is a guess at who can lead: what makes it safe is that the leader must then win a quorum
+//!            for a new epoch and must not be behind anyone of it. Hence nothing here is ever written to disk. Also absent:
+//!            the oracle of ensembles of two, and giving up a leadership because of what voters say (Java's default is off).
+//!
+//! # Ending at once
+//!
+//! A quorum's votes may come in before the vote of a server with more history, so Java waits 200 ms once it has a quorum.
+//! That is most of the time an election takes. Among Ringkeeper members it ends at once when nobody is left to wait for:
+//! every voter that can be reached has voted for the same leader in the same round, or follows it already.
+//!
+//! Safe, because the wait never was a guarantee. Whoever was unreachable may have come back after 200 ms and one, with more
+//! history than the winner, and Zab has to cope: no transaction is committed without a quorum's disks; the new leader needs
+//! ACKEPOCH of a quorum, one of which has that transaction, and gives up when one of them is ahead of it. So no commit can
+//! be lost by electing too early, only time. How much: a leader that gives up sends everybody back to `start`, now knowing
+//! the better vote. Live, because "cannot be reached" is never final: a server that comes back finds an established leader
+//! and joins it, and if it makes a quorum possible that was not, the resends below find it. It also holds when two servers
+//! disagree on who can be reached: the one that waits decides 200 ms later for the same leader, while the other's attempts
+//! to connect go on. A Java voter that can be reached always brings back the wait, as Java does not know the shortcut.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use ids::{Epoch, Millis, Sid, Zxid};
+
+use crate::config::EnsembleConfig;
+use crate::electorate::Electorate;
+use crate::vote::{ABSTAINING, CountedVote, NOTIFICATION_VERSION, Notification, PeerState, Vote, sid_to_wire};
+
+/// Answers to servers that do not vote, per second. Two servers that both take the other for a stranger would otherwise
+/// answer each other for ever. Enough for some hundred observers that all lose their leader at once, which ask again.
+const STRANGER_ANSWERS_MAX: u32 = 1024;
+/// Over which they are counted, ms.
+const STRANGER_WINDOW_MS: i64 = 1000;
+
+/// How long things take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ElectionSettings {
+    /// How long to wait for a better vote once a quorum agrees, ms (Java's finalizeWait).
+    pub settle_ms: i64,
+    /// Time until the vote is sent again, ms; doubles every time.
+    pub resend_min_ms: i64,
+    /// Where the doubling ends, ms.
+    pub resend_max_ms: i64,
+    /// Whether a newer configuration in a peer's notification is handed up (reconfigEnabled).
+    pub takes_newer_config: bool,
+}
+
+impl Default for ElectionSettings {
+    fn default() -> ElectionSettings {
+        ElectionSettings { settle_ms: 200, resend_min_ms: 200, resend_max_ms: 60_000, takes_newer_config: false }
+    }
+}
+
+/// What this server has to show for itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Candidacy {
+    /// The last transaction in its log; after a reign, the epoch's first zxid. `None`: its data is gone, it abstains.
+    pub last: Option<Zxid>,
+    /// The last epoch whose history it took over.
+    pub current_epoch: Epoch,
+}
+
+/// What the election wants done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ElectionAction {
+    /// Tell `to`. Never ourselves.
+    Send {
+        /// Whom.
+        to: Sid,
+        /// What.
+        notification: Notification,
+    },
+    /// Dial whoever has no connection.
+    ConnectAll,
+    /// The election is over: lead when it is us, follow or observe otherwise.
+    Elected {
+        /// Whom to follow.
+        leader: Sid,
+        /// The vote that won.
+        vote: Vote,
+        /// The round in which it did.
+        round: i64,
+    },
+    /// A peer knows a newer committed configuration. When it is accepted: `on_config`, then `start`.
+    NewerConfig(Arc<EnsembleConfig>),
+}
+
+/// What is only there while an election runs.
+#[derive(Debug)]
+struct Running {
+    /// What we voted for before we heard anybody.
+    initial: Vote,
+    /// Votes of this round, ours included (Java's recvset).
+    received: BTreeMap<Sid, CountedVote>,
+    /// What those say who have a leader, whatever their round (Java's outofelection).
+    established: BTreeMap<Sid, CountedVote>,
+    /// When our proposal wins unless something better comes. Set while a quorum agrees with it.
+    decide_at: Option<Millis>,
+    resend_at: Millis,
+    resend_interval_ms: i64,
+}
+
+/// One server's part in elections, and its answers in between.
+#[derive(Debug)]
+pub struct Election {
+    me: Sid,
+    settings: ElectionSettings,
+    electorate: Electorate,
+    /// The committed configuration's text, which goes with every notification.
+    config_text: Arc<str>,
+    state: PeerState,
+    /// Java's logical clock. Only in memory; never decreases but with a new configuration.
+    round: i64,
+    /// Whom we want, as we told everybody.
+    proposal: Vote,
+    /// Whom we have; before the first election ourselves.
+    current: Vote,
+    /// The round that chose it.
+    current_round: i64,
+    running: Option<Running>,
+    /// What voters said between the end of a reign and `start`. One each.
+    early: BTreeMap<Sid, Notification>,
+    /// Voters that nobody need wait for.
+    unreachable: BTreeSet<Sid>,
+    /// The newest configuration that was handed up.
+    handed_up: u64,
+    stranger_answers: u32,
+    stranger_window_end: Millis,
+}
+
+impl Election {
+    /// Of server `me`, which is looking but does nothing before `start`.
+    pub fn new(
+        me: Sid,
+        committed: Arc<EnsembleConfig>,
+        last_seen: Option<Arc<EnsembleConfig>>,
+        candidacy: Candidacy,
+        settings: ElectionSettings,
+    ) -> Election {
+        assert!(settings.settle_ms >= 0 && settings.resend_min_ms > 0, "settings are checked when they are read");
+        let config_text = committed.to_text().into();
+        let electorate = Electorate::new(committed, last_seen);
+        let mut election = Election {
+            me,
+            settings,
+            electorate,
+            config_text,
+            state: PeerState::Looking,
+            round: 0,
+            proposal: Vote::NONE,
+            current: Vote::NONE,
+            current_round: -1,
+            running: None,
+            early: BTreeMap::new(),
+            unreachable: BTreeSet::new(),
+            handed_up: 0,
+            stranger_answers: 0,
+            stranger_window_end: Millis::default(),
+        };
+        election.current = Vote { leader: sid_to_wire(me), ..election.facts(candidacy) };
+        election.proposal = election.initial_vote(candidacy);
+        election.check();
+        election
+    }
+
+    /// Looks for a leader, in a new round: after start-up, and whenever there is none any more.
+    pub fn start(&mut self, candidacy: Candidacy, now: Millis, out: &mut Vec<ElectionAction>) {
+        self.state = PeerState::Looking;
+        // At the end of the numbers votes of two rounds look alike, which costs time and nothing else.
+        self.round = self.round.saturating_add(1);
+        let initial = self.initial_vote(candidacy);
+        self.proposal = initial;
+        self.running = Some(Running {
+            initial,
+            received: BTreeMap::new(),
+            established: BTreeMap::new(),
+            decide_at: None,
+            resend_at: now.plus(self.settings.resend_min_ms),
+            resend_interval_ms: self.settings.resend_min_ms,
+        });
+        self.propose(out);
+        self.settle(now, out);
+        for (from, notification) in core::mem::take(&mut self.early) {
+            self.on_notification(from, &notification, now, out);
+        }
+        self.check();
+    }
+
+    /// What `from` says. In every state; from anybody.
+    pub fn on_notification(
+        &mut self,
+        from: Sid,
+        notification: &Notification,
+        now: Millis,
+        out: &mut Vec<ElectionAction>,
+    ) {
+        if from == self.me {
+            return; // Our own votes are counted as they are cast; this is somebody with our number.
+        }
+        self.unreachable.remove(&from);
+        if self.hands_up_config(notification, out) {
+            return;
+        }
+        let is_looking = notification.state == PeerState::Looking;
+        if !self.electorate.is_voter(from) {
+            self.answer_stranger(from, now, out);
+        } else if self.state != PeerState::Looking {
+            if is_looking {
+                self.send(from, self.current, self.current_round, out);
+            }
+        } else {
+            if is_looking && notification.round < self.round {
+                self.send(from, self.proposal, self.round, out);
+            }
+            self.count(from, notification, now, out);
+        }
+        self.check();
+    }
+
+    /// The clock has reached `next_deadline`, or anything else made the caller look.
+    pub fn on_tick(&mut self, now: Millis, out: &mut Vec<ElectionAction>) {
+        self.settle(now, out);
+        let Some(running) = &mut self.running else { return };
+        if now >= running.resend_at {
+            running.resend_interval_ms = running.resend_interval_ms.saturating_mul(2).min(self.settings.resend_max_ms);
+            running.resend_at = now.plus(running.resend_interval_ms);
+            // Both, where Java has one or the other: what is queued already is merely replaced by itself.
+            out.push(ElectionAction::ConnectAll);
+            self.propose(out);
+        }
+        self.check();
+    }
+
+    /// When `on_tick` has something to do, if nothing else happens.
+    pub fn next_deadline(&self) -> Option<Millis> {
+        let running = self.running.as_ref()?;
+        Some(running.decide_at.map_or(running.resend_at, |at| at.min(running.resend_at)))
+    }
+
+    /// Whether `sid` can be reached at the moment: there is a connection, or it is not yet known that none can be made.
+    pub fn on_reachable(&mut self, sid: Sid, is_reachable: bool, now: Millis, out: &mut Vec<ElectionAction>) {
+        if is_reachable {
+            self.unreachable.remove(&sid);
+        } else if self.electorate.is_voter(sid) && sid != self.me {
+            self.unreachable.insert(sid);
+            self.settle(now, out);
+        }
+        self.check();
+    }
+
+    /// `sid` has failed detection: nobody waits for it until it is heard again.
+    pub fn on_suspect(&mut self, sid: Sid, now: Millis, out: &mut Vec<ElectionAction>) {
+        self.on_reachable(sid, false, now, out);
+    }
+
+    /// Another configuration is committed or proposed. With other members the rounds begin again and an election that was
+    /// under way is abandoned; `start` begins the next.
+    pub fn on_config(&mut self, committed: Arc<EnsembleConfig>, last_seen: Option<Arc<EnsembleConfig>>) {
+        let is_other = !self.electorate.committed().is_same_membership(&committed);
+        self.config_text = committed.to_text().into();
+        self.electorate = Electorate::new(committed, last_seen);
+        if is_other {
+            self.round = 0;
+            self.running = None;
+        }
+        let electorate = &self.electorate;
+        self.early.retain(|sid, _| electorate.is_voter(*sid));
+        self.unreachable.retain(|sid| electorate.is_voter(*sid));
+        if let Some(running) = &mut self.running {
+            let is_valid = |vote: &CountedVote| vote.vote.leader().is_some_and(|leader| electorate.is_voter(leader));
+            running.received.retain(|sid, vote| electorate.is_voter(*sid) && is_valid(vote));
+            running.established.retain(|sid, vote| electorate.is_voter(*sid) && is_valid(vote));
+            running.decide_at = None;
+        }
+        self.check();
+    }
+
+    /// This server has taken over the history of `epoch`, or leads it. From now on it says so: who comes late can only count
+    /// equal votes.
+    pub fn refresh_epoch(&mut self, epoch: Epoch) {
+        self.current.epoch = epoch.to_u32().into();
+    }
+
+    /// A reconfiguration named `leader`, and everybody takes its place without an election.
+    pub fn designate(&mut self, leader: Sid, last: Zxid) {
+        self.current = Vote { epoch: -1, zxid: last.to_wire(), leader: sid_to_wire(leader) };
+        self.current_round = -1;
+        self.running = None;
+        self.state = self.state_under(leader);
+        self.check();
+    }
+
+    /// What we are doing, as others are told.
+    pub fn state(&self) -> PeerState {
+        self.state
+    }
+
+    /// The leader that was elected or named last, and why; before that, this server.
+    pub fn current_vote(&self) -> Vote {
+        self.current
+    }
+
+    /// Whom we want, while we look.
+    pub fn proposal(&self) -> Vote {
+        self.proposal
+    }
+
+    /// The round that we are in, or were in last.
+    pub fn round(&self) -> i64 {
+        self.round
+    }
+
+    /// Who votes.
+    pub fn electorate(&self) -> &Electorate {
+        &self.electorate
+    }
+
+    /// Whether this server votes by its role. One that is in no configuration is a voter whom nobody counts.
+    fn is_participant(&self) -> bool {
+        self.electorate.committed().member(self.me).is_none_or(|member| !member.is_observer)
+    }
+
+    fn facts(&self, candidacy: Candidacy) -> Vote {
+        let zxid = candidacy.last.map_or(ABSTAINING, Zxid::to_wire);
+        Vote { epoch: candidacy.current_epoch.to_u32().into(), zxid, leader: Vote::NONE.leader }
+    }
+
+    fn initial_vote(&self, candidacy: Candidacy) -> Vote {
+        let facts = if self.is_participant() { self.facts(candidacy) } else { Vote::NONE };
+        let is_voter = self.electorate.committed().verifier().is_voter(self.me);
+        Vote { leader: if is_voter { sid_to_wire(self.me) } else { Vote::NONE.leader }, ..facts }
+    }
+
+    /// Whether `new` is to be preferred. A server without weight is only ever elected by itself.
+    fn beats(&self, new: &Vote, old: &Vote) -> bool {
+        new.leader().is_some_and(|leader| self.electorate.weight(leader) > 0) && new > old
+    }
+
+    fn state_under(&self, leader: Sid) -> PeerState {
+        match self.is_participant() {
+            _ if leader == self.me => PeerState::Leading,
+            true => PeerState::Following,
+            false => PeerState::Observing,
+        }
+    }
+
+    /// Hands a newer configuration up, each version once. True when its members are others, so that the election goes on
+    /// under it or, if it is not accepted, with the next notification.
+    fn hands_up_config(&mut self, notification: &Notification, out: &mut Vec<ElectionAction>) -> bool {
+        let is_asked = self.state == PeerState::Looking && self.settings.takes_newer_config;
+        let Some(text) = notification.config.as_ref().filter(|text| is_asked && **text != self.config_text) else {
+            return false;
+        };
+        // A text that is none is ignored, and the rest of the notification counts.
+        let Ok(config) = EnsembleConfig::parse(text) else { return false };
+        if config.version() <= self.handed_up.max(self.electorate.committed().version()) {
+            return false;
+        }
+        self.handed_up = config.version();
+        let is_other = !config.is_same_membership(self.electorate.committed());
+        out.push(ElectionAction::NewerConfig(Arc::new(config)));
+        is_other
+    }
+
+    /// A voter's notification while we look.
+    fn count(&mut self, from: Sid, notification: &Notification, now: Millis, out: &mut Vec<ElectionAction>) {
+        if self.running.is_none() {
+            self.early.insert(from, notification.clone());
+            return;
+        }
+        if !notification.vote.leader().is_some_and(|leader| self.electorate.is_voter(leader)) {
+            return;
+        }
+        match notification.state {
+            PeerState::Looking => self.count_looking(from, notification, out),
+            PeerState::Following | PeerState::Leading => self.count_established(from, notification, out),
+            PeerState::Observing => return,
+        }
+        self.settle(now, out);
+    }
+
+    fn count_looking(&mut self, from: Sid, notification: &Notification, out: &mut Vec<ElectionAction>) {
+        let Some(running) = &mut self.running else { return };
+        let initial = running.initial;
+        if initial.zxid == ABSTAINING || notification.vote.zxid == ABSTAINING || notification.round < self.round {
+            return;
+        }
+        if notification.round > self.round {
+            self.round = notification.round;
+            running.received.clear();
+            let is_better = self.beats(&notification.vote, &initial);
+            self.adopt(if is_better { notification.vote } else { initial }, out);
+        } else if self.beats(&notification.vote, &self.proposal) {
+            self.adopt(notification.vote, out);
+        }
+        if let Some(running) = &mut self.running {
+            running.received.insert(from, CountedVote::new(notification, 0));
+        }
+    }
+
+    /// From somebody who has a leader: join it when a quorum has it and it says so itself.
+    fn count_established(&mut self, from: Sid, notification: &Notification, out: &mut Vec<ElectionAction>) {
+        let Some(running) = &mut self.running else { return };
+        let theirs = CountedVote::new(notification, notification.version);
+        let is_our_round = notification.round == self.round;
+        if is_our_round {
+            // Without its version, as in Java: within a round the leader alone decides, so that it does not matter who has
+            // taken over the new epoch already.
+            running.received.insert(from, CountedVote::new(notification, 0));
+        }
+        running.established.insert(from, theirs);
+        let joins = (is_our_round && self.electorate_has(&theirs, |running| &running.received))
+            || self.electorate_has(&theirs, |running| &running.established);
+        if joins {
+            self.round = notification.round;
+            self.decide(notification.vote, out);
+        }
+    }
+
+    /// Whether a quorum of `votes` agrees with `theirs` and the leader itself is among those who say that it leads.
+    fn electorate_has(&self, theirs: &CountedVote, votes: fn(&Running) -> &BTreeMap<Sid, CountedVote>) -> bool {
+        let (Some(running), Some(leader)) = (&self.running, theirs.vote.leader()) else { return false };
+        let votes = votes(running);
+        let leads = if leader == self.me {
+            theirs.round == self.round
+        } else {
+            votes.get(&leader).is_some_and(|vote| vote.state == PeerState::Leading)
+        };
+        leads && self.electorate.is_quorum(|sid| votes.get(&sid).is_some_and(|vote| vote.agrees(theirs)))
+    }
+
+    /// Our proposal as a counted vote.
+    fn mine(&self) -> CountedVote {
+        let (vote, round) = (self.proposal, self.round);
+        CountedVote { vote, round, state: PeerState::Looking, version: 0, is_ringkeeper: true }
+    }
+
+    /// Another proposal, or the same in another round.
+    fn adopt(&mut self, proposal: Vote, out: &mut Vec<ElectionAction>) {
+        self.proposal = proposal;
+        if let Some(running) = &mut self.running {
+            running.decide_at = None;
+        }
+        self.propose(out);
+    }
+
+    /// Tells every voter our proposal; what we tell ourselves is counted at once.
+    fn propose(&mut self, out: &mut Vec<ElectionAction>) {
+        for to in self.electorate.voters().iter().filter(|to| **to != self.me) {
+            self.send(*to, self.proposal, self.round, out);
+        }
+        let mine = self.mine();
+        let counts = self.electorate.is_voter(self.me) && self.proposal.leader().is_some();
+        if let Some(running) = &mut self.running
+            && counts
+            && running.initial.zxid != ABSTAINING
+        {
+            running.received.insert(self.me, mine);
+        }
+    }
+
+    /// Decides for our proposal when a quorum agrees with it and there is nothing to wait for any more.
+    fn settle(&mut self, now: Millis, out: &mut Vec<ElectionAction>) {
+        let mine = self.mine();
+        let is_unanimous = self.is_unanimous();
+        let settle_ms = self.settings.settle_ms;
+        let Some(running) = &mut self.running else { return };
+        if !self.electorate.is_quorum(|sid| running.received.get(&sid).is_some_and(|vote| vote.agrees(&mine))) {
+            running.decide_at = None;
+            return;
+        }
+        let decide_at = *running.decide_at.get_or_insert(now.plus(settle_ms));
+        if is_unanimous || now >= decide_at {
+            self.decide(self.proposal, out);
+        }
+    }
+
+    /// Whether every voter that can be reached, and the proposed leader among them, is one of us and wants our proposal.
+    fn is_unanimous(&self) -> bool {
+        let Some(running) = &self.running else { return false };
+        let mine = self.mine();
+        let supports = |vote: &CountedVote| {
+            let has_it = vote.state != PeerState::Looking && vote.round == mine.round;
+            vote.agrees(&mine) || (has_it && vote.vote.leader == mine.vote.leader)
+        };
+        self.electorate.voters().iter().all(|sid| match running.received.get(sid) {
+            Some(vote) if supports(vote) => vote.is_ringkeeper,
+            _ => self.unreachable.contains(sid),
+        }) && !self.unreachable.iter().any(|sid| mine.vote.is_for(*sid))
+    }
+
+    fn decide(&mut self, vote: Vote, out: &mut Vec<ElectionAction>) {
+        let leader = vote.leader().expect("only votes for voters are counted");
+        self.current = vote;
+        self.current_round = self.round;
+        self.state = self.state_under(leader);
+        self.running = None;
+        out.push(ElectionAction::Elected { leader, vote, round: self.round });
+    }
+
+    /// Servers without a vote are always told what we have; while we look that is what we had, in the present round.
+    fn answer_stranger(&mut self, to: Sid, now: Millis, out: &mut Vec<ElectionAction>) {
+        if now >= self.stranger_window_end {
+            self.stranger_window_end = now.plus(STRANGER_WINDOW_MS);
+            self.stranger_answers = 0;
+        }
+        if self.stranger_answers < STRANGER_ANSWERS_MAX {
+            self.stranger_answers += 1;
+            self.send(to, self.current, self.round, out);
+        }
+    }
+
+    fn send(&self, to: Sid, vote: Vote, round: i64, out: &mut Vec<ElectionAction>) {
+        assert!(to != self.me, "what we tell ourselves does not leave");
+        let notification = Notification {
+            state: self.state,
+            vote,
+            round,
+            version: NOTIFICATION_VERSION,
+            config: Some(self.config_text.clone()),
+            is_ringkeeper: true,
+        };
+        out.push(ElectionAction::Send { to, notification });
+    }
+
+    fn check(&self) {
+        assert!(self.running.is_none() || self.state == PeerState::Looking, "who has a leader does not look");
+        assert!(self.early.len() <= self.electorate.voters().len(), "only voters are heard early");
+        assert!(self.unreachable.len() <= self.electorate.voters().len(), "only voters are waited for");
+        if let Some(running) = &self.running {
+            let is_voter = |sid: &Sid| self.electorate.is_voter(*sid);
+            assert!(running.received.keys().chain(running.established.keys()).all(is_voter), "only voters count");
+            let own = running.received.get(&self.me);
+            assert!(own.is_none_or(|own| *own == self.mine()), "we count the vote that we told the others");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
