@@ -6,6 +6,7 @@
 //! connections   tasks that accept and read                 frontend          frames, reads, watches, replies
 //! replica       the order of writes, sessions              pipeline          the log: sync -> durable
 //! recovery      files -> tree                              snapshots, housekeeping   what happens beside requests
+//! link          sockets to other members
 //! codec         wire and disk bytes <-> our types          shared            what all executors see
 //! admin         four-letter words                          metrics, logging, signals, clock, notify, settings, auth, storage
 //! ```
@@ -20,6 +21,7 @@ pub mod core;
 pub mod executor;
 pub mod frontend;
 pub mod housekeeping;
+pub mod link;
 pub mod logging;
 pub mod mesh;
 pub mod messages;

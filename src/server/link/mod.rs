@@ -1,0 +1,3 @@
+//! Link: the sockets to other members, of both ports. Moves bytes; knows no protocol.
+
+pub mod messages;
