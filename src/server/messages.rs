@@ -6,6 +6,7 @@
 //! Absent     messages between serving cores: a survey goes through the replica. Accepted sockets travel by themselves.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,8 +15,12 @@ use ids::{Millis, SessionId, Xid, Zxid};
 use net::opcode::OpCode;
 use tree::acl::Identity;
 use tree::code::Code;
+use tree::tree::Tree;
 use tree::txn::Txn;
 use tree::watch::WatchTotals;
+use zab::message::LinkId;
+use zab::outbox::Epochs;
+use zab::sync::Located;
 
 use super::admin::Word;
 use super::admin::report::ConnFacts;
@@ -202,7 +207,7 @@ pub enum ToServe {
     End,
 }
 
-/// From the replica to a log on another executor.
+/// From the replica to the log. Carried out in the order in which it was said, but for reading, which holds nothing up.
 #[derive(Debug)]
 pub enum ToLog {
     /// An encoded transaction.
@@ -210,17 +215,102 @@ pub enum ToLog {
         /// Its zxid.
         zxid: Zxid,
         /// As the log keeps it.
-        bytes: Vec<u8>,
+        bytes: Bytes,
     },
     /// A snapshot covers everything up to here: what is older may go.
     PurgeBefore(u64),
+    /// Write the epochs down, and have what was staged take the place of log and snapshots if `adopt`: `Saved`.
+    Save {
+        /// What.
+        epochs: Epochs,
+        /// Whether log and snapshot since `BeginState` are the state from now on.
+        adopt: bool,
+    },
+    /// Cut the log behind `last`, with every snapshot that goes further: `Truncated`. Everything said before is durable.
+    Truncate {
+        /// The last to keep.
+        last: Zxid,
+        /// Whether the tree in memory goes further, so that another is wanted.
+        reload: bool,
+    },
+    /// What stands around a zxid in the log: `Located`.
+    Locate {
+        /// For whom; comes back.
+        link: LinkId,
+        /// What.
+        zxid: Zxid,
+    },
+    /// Read what is durable above `after`, up to `upto`, as much as fits into [`READ_MAX_BYTES`]: `Read`.
+    Read {
+        /// For whom; comes back.
+        link: LinkId,
+        /// Not this.
+        after: Zxid,
+        /// This too.
+        upto: Zxid,
+    },
+    /// A snapshot of a state that another member has, up to `zxid`, follows in pieces. It is written beside the present
+    /// state. One at a time; another one that was begun is dropped.
+    BeginState {
+        /// What it holds.
+        zxid: Zxid,
+    },
+    /// A piece of its body.
+    State(Bytes),
+    /// The body is complete: make it durable with this metadata, and open an empty log behind it, which takes the
+    /// entries that follow: `StateReady`.
+    EndState {
+        /// As [`SnapshotWriter::finish`](storage::SnapshotWriter::finish) takes it.
+        metadata: Vec<u8>,
+    },
+    /// Drop what was staged, if anything was, and load what the disk has: `Reloaded`.
+    Reload,
     /// Nothing follows.
     End,
 }
 
+/// Bytes of entries in one answer to `ToLog::Read`, at most, but for a single longer one.
+pub const READ_MAX_BYTES: usize = 1 << 20;
+
 /// From the log to the replica.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub enum FromLog {
+    /// Epochs are durable.
+    Saved {
+        /// Where snapshots belong from now on, when another state was adopted.
+        snapshot_dir: Option<PathBuf>,
+    },
+    /// The log is cut.
+    Truncated {
+        /// What it ends with now; `None`: it could not be cut there, and nothing was changed.
+        kept: Option<Zxid>,
+        /// The tree at that place, when it was asked for.
+        tree: Option<Box<Tree>>,
+    },
+    /// What the log has.
+    Located {
+        /// Who asked.
+        link: LinkId,
+        /// What.
+        located: Located,
+    },
+    /// A part of the log.
+    Read {
+        /// Who asked.
+        link: LinkId,
+        /// Entries without a gap, oldest first; `None` when the log does not reach back so far any more.
+        entries: Option<Vec<(Zxid, Bytes)>>,
+    },
+    /// Another member's state is on disk, beside the present one, or could not be written: then nothing is staged.
+    StateReady {
+        /// Whether it is.
+        is_ready: bool,
+    },
+    /// What the disk has.
+    Reloaded {
+        /// The tree, at the last entry of the log.
+        tree: Box<Tree>,
+    },
     /// A sync has succeeded.
     Durable {
         /// Everything up to here survives a crash.
@@ -306,14 +396,17 @@ impl Weigh for ToServe {
 impl Weigh for ToLog {
     fn weight_bytes(&self) -> usize {
         match self {
-            ToLog::Entry { bytes, .. } => bytes.len(),
-            ToLog::PurgeBefore(_) | ToLog::End => 0,
+            ToLog::Entry { bytes, .. } | ToLog::State(bytes) => bytes.len(),
+            _ => 0,
         }
     }
 }
 
 impl Weigh for FromLog {
     fn weight_bytes(&self) -> usize {
-        0
+        match self {
+            FromLog::Read { entries: Some(entries), .. } => entries.iter().map(|(_, bytes)| bytes.len()).sum(),
+            _ => 0,
+        }
     }
 }

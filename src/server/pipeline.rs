@@ -140,6 +140,14 @@ impl Pipeline {
                         glommio::spawn_local(async move { log.purge_before(oldest).await }).detach();
                     }
                     ToLog::End => ended.ring(),
+                    ToLog::Save { .. }
+                    | ToLog::Truncate { .. }
+                    | ToLog::Locate { .. }
+                    | ToLog::Read { .. }
+                    | ToLog::BeginState { .. }
+                    | ToLog::State(_)
+                    | ToLog::EndState { .. }
+                    | ToLog::Reload => unreachable!("members of ensembles say this"),
                 }
             }
             self.look_for_room();

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ids::Zxid;
 use storage::error::{AppendError, SyncError};
 use storage::log::Log;
@@ -162,7 +163,7 @@ impl LogPort {
                     panic!("the log had room before the transaction was prepared, and now: {error}");
                 }
             }
-            Way::Far(outlet, _) => outlet.post(ToLog::Entry { zxid: txn.zxid, bytes: scratch.as_slice().to_vec() }),
+            Way::Far(outlet, _) => outlet.post(ToLog::Entry { zxid: txn.zxid, bytes: Bytes::copy_from_slice(scratch) }),
         }
         scratch.len()
     }

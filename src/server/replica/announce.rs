@@ -30,6 +30,12 @@ impl Replica {
                 self.metrics.note(Summary::SyncBatch, batch);
             }
             FromLog::Room => {}
+            FromLog::Saved { .. }
+            | FromLog::Truncated { .. }
+            | FromLog::Located { .. }
+            | FromLog::Read { .. }
+            | FromLog::StateReady { .. }
+            | FromLog::Reloaded { .. } => unreachable!("members of ensembles are told this"),
             FromLog::Failed => self.metrics.count(Counter::UnrecoverableErrors, 1),
         }
     }
