@@ -231,7 +231,7 @@ fn dictionary() -> String {
 fn segment() -> Vec<u8> {
     let home = Home { salt: 3, index: 1 };
     let mut bytes = vec![0; BATCHES_AT as usize];
-    Header { home, segment_len: 65536, prev_seq: 0, prev_end: 0, link: 5 }.encode(&mut bytes);
+    Header { home, segment_len: 65536, prev_seq: 0, prev_end: 0, link: 5, cut: 0 }.encode(&mut bytes);
     let mut chain = 5;
     for first_seq in [1, 3, 5] {
         let at = bytes.len();

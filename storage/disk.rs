@@ -88,9 +88,11 @@ pub trait Disk: Clone + 'static {
     /// The bytes of a whole file, for reading.
     type Map: Deref<Target = [u8]>;
 
-    /// Makes `dir` and its missing parents; fine if it exists.
+    /// Makes `dir` and its missing parents, durably; fine if it exists.
     fn create_dir(&self, dir: &Path) -> impl Future<Output = io::Result<()>>;
-    /// The files in `dir`, sorted by name.
+    /// Removes an empty directory. Durable after [`sync_dir`](Disk::sync_dir) of its parent.
+    fn remove_dir(&self, dir: &Path) -> impl Future<Output = io::Result<()>>;
+    /// The files in `dir`, without directories, sorted by name.
     fn list(&self, dir: &Path) -> impl Future<Output = io::Result<Vec<Entry>>>;
     /// Opens a file for writing by `strategy`. Where the file system can't do it the nearest that works is taken.
     fn open(&self, path: &Path, open: Open, strategy: Strategy) -> impl Future<Output = io::Result<Self::File>>;

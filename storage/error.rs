@@ -1,10 +1,14 @@
 //! What can go wrong, one enum per operation, and what the operator can do about it.
 
+mod ensemble;
+
 use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+
+pub use ensemble::{GenerationError, ReadError, RegisterError, TruncateError};
 
 /// Why the log did not open.
 #[derive(Debug)]

@@ -13,6 +13,7 @@
 
 pub mod disk;
 pub mod error;
+pub mod generation;
 pub mod lock;
 pub mod log;
 pub mod mem;
@@ -20,17 +21,23 @@ pub mod os;
 mod prepare;
 pub mod record;
 pub mod recover;
+pub mod register;
 pub mod repair;
 pub mod segment;
 pub mod snapshot;
 mod sys;
 
 pub use disk::{Disk, DiskFile, Strategy};
-pub use error::{AppendError, LockError, OpenError, PrepareError, PurgeError, RepairError, SnapshotError, SyncError};
+pub use error::{
+    AppendError, GenerationError, LockError, OpenError, PrepareError, PurgeError, ReadError, RegisterError,
+    RepairError, SnapshotError, SyncError, TruncateError,
+};
+pub use generation::{generation_dir, prepare_generation, remove_generation};
 pub use lock::DirLock;
-pub use log::{Log, LogOptions};
+pub use log::{Located, Log, LogCursor, LogOptions, Truncated};
 pub use mem::MemDisk;
 pub use os::OsDisk;
 pub use recover::{Cut, Exam, LogReader, Recovered};
+pub use register::Register;
 pub use repair::{Repaired, repair};
 pub use snapshot::{LoadError, Loaded, SnapshotReader, SnapshotWriter, Snapshots};

@@ -3,20 +3,24 @@
 //! Flow       append -> open chunk -> (full segment: sealed) -> sync -> write_durable -> durable
 //! Invariant  durable <= appended; a chunk is written only when all before it is durable, so that a batch on disk proves
 //!            everything before it; seqs rise.
-//! Absent     reading back: recovery reads, once, before anything is appended. Retrying a sync: a failure is for ever.
+//! Absent     retrying a sync: a failure is for ever.
 //!
 //! Everything is single-threaded and no borrow is held across an await: appends may arrive while a sync is in flight and
-//! go with the next. `prepare.rs` has the other half of this type, which brings segments and takes them away.
+//! go with the next. `prepare.rs` has the half of this type which brings segments and takes them away, `log/read.rs` reads
+//! back what is durable, `log/truncate.rs` takes the end of the log back.
 
 mod chunk;
+mod read;
 mod state;
 #[cfg(test)]
 pub(crate) mod tests;
+mod truncate;
 
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::task::Waker;
 
 use crate::disk::{BLOCK, Disk, DiskFile, Strategy, block_up, join};
 use crate::error::{AppendError, OpenError, SyncError, VisitError};
@@ -24,8 +28,10 @@ use crate::record::{self, Position};
 use crate::recover::{self, Exam, LogReader, Recovered};
 use crate::segment::{self, SEGMENT_LEN_MAX, SEGMENT_LEN_MIN};
 
+pub use read::{Located, LogCursor};
 use state::Take;
-pub(crate) use state::{Active, Prepared, State};
+pub(crate) use state::{Active, Part, Prepared, State};
+pub use truncate::Truncated;
 
 /// How a log is kept.
 #[derive(Clone, Debug)]
@@ -92,10 +98,16 @@ impl LogOptions {
 pub struct Log<D: Disk> {
     pub(crate) disk: D,
     pub(crate) options: LogOptions,
-    pub(crate) state: RefCell<State<D::File>>,
+    /// Shared with cursors.
+    pub(crate) state: Rc<RefCell<State<D::File>>>,
     /// Whether a sync, or the making of a segment, is in flight. Of each there is one at a time.
     syncing: Cell<bool>,
     pub(crate) preparing: Cell<bool>,
+    /// Whether a purge is in flight, and a truncation: the two exclude each other.
+    pub(crate) purging: Cell<bool>,
+    pub(crate) truncating: Cell<bool>,
+    /// Who waits for one of the above to end.
+    waiting: RefCell<Vec<Waker>>,
 }
 
 impl<D: Disk> Log<D> {
@@ -129,8 +141,16 @@ impl<D: Disk> Log<D> {
     ) -> Result<(Log<D>, Recovered), OpenError> {
         options.check()?;
         let (state, recovered) = recover::open(&disk, &options, from_seq, read).await?;
-        let log =
-            Log { disk, options, state: RefCell::new(state), syncing: Cell::new(false), preparing: Cell::new(false) };
+        let log = Log {
+            disk,
+            options,
+            state: Rc::new(RefCell::new(state)),
+            syncing: Cell::new(false),
+            preparing: Cell::new(false),
+            purging: Cell::new(false),
+            truncating: Cell::new(false),
+            waiting: RefCell::default(),
+        };
         Ok((log, recovered))
     }
 
@@ -140,7 +160,7 @@ impl<D: Disk> Log<D> {
     /// The record was not taken; see [`AppendError`] for what the caller can do.
     ///
     /// # Panics
-    /// If `seq` doesn't rise: two histories would be mixed.
+    /// If `seq` doesn't rise, or a truncation is in flight: two histories would be mixed.
     pub fn append(&self, seq: u64, payload: &[u8]) -> Result<(), AppendError> {
         self.append_parts(seq, &[payload])
     }
@@ -158,6 +178,7 @@ impl<D: Disk> Log<D> {
             return Err(AppendError::TooLong);
         }
         let state = &mut *self.state.borrow_mut();
+        assert!(!self.truncating.get(), "nothing is appended while the log is truncated");
         assert!(seq > state.active.cursor.last_seq, "seq {seq:#x} after {:#x}", state.active.cursor.last_seq);
         if state.failed.is_some() {
             return Err(AppendError::Failed);

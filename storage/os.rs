@@ -5,8 +5,8 @@
 //! strategy syncs with one, too, because nobody is there who would wait: a worker and its two wake-ups cost a third of
 //! a sync.
 //!
-//! Must run inside a glommio executor. Listing a directory and mapping a file are plain calls: they happen at start and
-//! once per snapshot.
+//! Must run inside a glommio executor. Making, listing and removing a directory and mapping a file are plain calls: they
+//! happen at start, once per snapshot, and when a member catches up.
 //!
 //! O_DIRECT isn't everywhere (some network and overlay file systems refuse it), and glommio panics where sysfs has no
 //! queue for the device. Both are found when a file is opened, and the page cache is taken instead, with one warning.
@@ -60,7 +60,18 @@ impl Disk for OsDisk {
     type Map = ReadMap;
 
     async fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        fs::create_dir_all(dir)
+        let missing: Vec<&Path> = dir.ancestors().take_while(|dir| !dir.exists()).collect();
+        fs::create_dir_all(dir)?;
+        missing.iter().try_for_each(|made| sync_parent(made))?;
+        match sync_parent(dir) {
+            // It isn't ours, so whoever made `dir` there has to answer for it.
+            Err(error) if missing.is_empty() && error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            synced => synced,
+        }
+    }
+
+    async fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::remove_dir(dir)
     }
 
     async fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
@@ -243,6 +254,15 @@ impl DiskFile for OsFile {
             OsFile::Direct { file, .. } => file.close().await.map_err(plain),
             OsFile::Buffered { file, .. } | OsFile::Mapped { file, .. } => file.close().await.map_err(plain),
         }
+    }
+}
+
+/// Makes the name of `dir` durable, also one that a process before has made and not synced.
+fn sync_parent(dir: &Path) -> io::Result<()> {
+    match dir.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => fs::File::open(".")?.sync_all(),
+        Some(parent) => fs::File::open(parent)?.sync_all(),
+        None => Ok(()),
     }
 }
 

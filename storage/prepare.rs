@@ -8,6 +8,7 @@
 //! Filling matters: a write into blocks that are allocated but never written makes the file system convert them in its
 //! journal, and the sync waits for that.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::path::Path;
@@ -34,20 +35,19 @@ const FILL_REST_AHEAD: Duration = Duration::from_millis(40);
 pub(crate) type Step = (&'static str, io::Error);
 
 impl<D: Disk> Log<D> {
-    /// Makes the next segment ready, unless it is. To be called from a task of its own, in a loop with
+    /// Makes the next segment ready, unless it is, after another call that is in flight. To be called from a task of its own, in a loop with
     /// [`next_wanted`](Log::next_wanted), and again after an error when there may be room.
     ///
     /// # Errors
     /// Nothing was lost; the log takes records as long as the active segment has room.
     ///
-    /// # Panics
-    /// If another call is in flight.
-    ///
     /// # Cancel safety
     /// Safe: what was begun is made use of, or removed, by the next call or the next start.
     pub async fn prepare_next(&self) -> Result<(), PrepareError> {
-        assert!(!self.preparing.replace(true), "one segment at a time");
-        let _guard = Preparing { log: self };
+        // A truncation may want one, too.
+        self.wait_until(|log| !log.preparing.get()).await;
+        self.preparing.set(true);
+        let _guard = Flying { log: self, flag: &self.preparing };
         let (index, spare) = {
             let state = &mut *self.state.borrow_mut();
             if state.next.is_some() {
@@ -82,7 +82,7 @@ impl<D: Disk> Log<D> {
     }
 
     /// Takes away the segments that hold nothing of `seq` or above: to be called with the seq of the oldest snapshot that
-    /// is kept. Returns how many.
+    /// is kept. Returns how many. While the log is truncated it does nothing.
     ///
     /// The directory isn't synced: whichever of them a crash brings back is below what recovery looks at, and goes again.
     ///
@@ -91,7 +91,16 @@ impl<D: Disk> Log<D> {
     ///
     /// # Cancel safety
     /// Safe, as an error is.
+    ///
+    /// # Panics
+    /// If another call is in flight.
     pub async fn purge_before(&self, seq: u64) -> Result<usize, PurgeError> {
+        if self.truncating.get() {
+            return Ok(0);
+        }
+        assert!(!self.purging.replace(true), "one purge at a time");
+        let _guard = Flying { log: self, flag: &self.purging };
+        self.remove_dead().await?;
         let mut purged = 0;
         while let Some(index) = self.purgeable(seq) {
             let path = self.segment_path(index);
@@ -99,7 +108,9 @@ impl<D: Disk> Log<D> {
                 let path = path.clone();
                 move |source| PurgeError { doing, path, source }
             };
-            let keep = self.state.borrow().spares.len() < SPARES_MAX && self.reusable(&path);
+            // A cursor that has it mapped may go on reading what was removed, but not what is written again.
+            let free = !self.state.borrow().is_pinned(index);
+            let keep = free && self.state.borrow().spares.len() < SPARES_MAX && self.reusable(&path);
             if keep {
                 let spare = join(self.dir(), &segment::spare_name(index));
                 self.disk.rename(&path, &spare).await.map_err(fail("rename"))?;
@@ -107,7 +118,7 @@ impl<D: Disk> Log<D> {
                 self.disk.remove(&path).await.map_err(fail("remove"))?;
             }
             let state = &mut *self.state.borrow_mut();
-            assert_eq!(state.segments.pop_front().map(|oldest| oldest.0), Some(index), "the oldest goes first");
+            assert_eq!(state.segments.pop_front().map(|oldest| oldest.index), Some(index), "the oldest goes first");
             if keep {
                 state.spares.push(index);
             }
@@ -117,14 +128,15 @@ impl<D: Disk> Log<D> {
     }
 
     /// Every flush of the log has to wait for what a filling has put into the disk's cache, so it goes slowly: at twice
-    /// the log's own pace, or a crawl. When the active segment is half full the next one is needed soon, and what is not
+    /// the log's own pace, or a crawl. When the active segment is half full, or is to be left by a truncation, the next
+    /// one is needed soon, and what is not
     /// filled stays allocated: it reads as zero, and only the first write to each block costs more.
     async fn goes_on_filling(&self, filled: u64) -> bool {
         let (used, segment_len) = {
             let active = &self.state.borrow().active;
             (active.cursor.offset, active.segment_len)
         };
-        if used > segment_len / 2 {
+        if used > segment_len / 2 || self.truncating.get() {
             return false;
         }
         self.disk.rest(if filled > 2 * used { FILL_REST_AHEAD } else { FILL_REST }).await;
@@ -136,8 +148,8 @@ impl<D: Disk> Log<D> {
         let state = self.state.borrow();
         let second = state.segments.get(1)?;
         // The second may be in memory only yet; until it is durable the first is the end of the log.
-        let durable = second.0 <= state.durable.index;
-        (durable && second.1 < seq).then_some(state.segments[0].0)
+        let durable = second.index <= state.durable.index;
+        (durable && second.prev_seq < seq).then_some(state.segments[0].index)
     }
 
     /// Whether a purged segment has the length that new ones have.
@@ -153,13 +165,16 @@ impl<D: Disk> Log<D> {
     }
 }
 
-struct Preparing<'a, D: Disk> {
+/// Takes a flag back when what it stands for has ended or was dropped.
+struct Flying<'a, D: Disk> {
     log: &'a Log<D>,
+    flag: &'a Cell<bool>,
 }
 
-impl<D: Disk> Drop for Preparing<'_, D> {
+impl<D: Disk> Drop for Flying<'_, D> {
     fn drop(&mut self) {
-        self.log.preparing.set(false);
+        self.flag.set(false);
+        self.log.wake_waiting();
     }
 }
 

@@ -188,15 +188,32 @@ pub fn check_records(batch: &Batch, bytes: &[u8], last_seq: u64) -> Result<Batch
     let mut end = BatchEnd { chain: batch.chain, last_seq };
     let mut at = 0;
     for _ in 0..batch.count {
-        let bad = BadRecord { offset: at };
-        let record = decode_record(end.chain, bytes.get(at..).ok_or(bad)?).ok_or(bad)?;
-        if record.seq <= end.last_seq {
-            return Err(bad);
-        }
-        end = BatchEnd { chain: record.chain, last_seq: record.seq };
-        at += record_len(record.payload.len());
+        (end, at) = check_record(end, bytes, at)?;
     }
     if at == bytes.len() && end.chain == batch.end_chain { Ok(end) } else { Err(BadRecord { offset: at }) }
+}
+
+/// Checks the records that a cut has left of a batch: whole, chained, with rising seqs. How many they were and how they
+/// ended, only the segment behind the cut can say.
+///
+/// # Errors
+/// Where the first record is that doesn't hold.
+pub fn check_first_records(batch: &Batch, bytes: &[u8], last_seq: u64) -> Result<BatchEnd, BadRecord> {
+    let mut end = BatchEnd { chain: batch.chain, last_seq };
+    let mut at = 0;
+    while at < bytes.len() {
+        (end, at) = check_record(end, bytes, at)?;
+    }
+    Ok(end)
+}
+
+fn check_record(before: BatchEnd, bytes: &[u8], at: usize) -> Result<(BatchEnd, usize), BadRecord> {
+    let bad = BadRecord { offset: at };
+    let record = decode_record(before.chain, bytes.get(at..).ok_or(bad)?).ok_or(bad)?;
+    if record.seq <= before.last_seq {
+        return Err(bad);
+    }
+    Ok((BatchEnd { chain: record.chain, last_seq: record.seq }, at + record_len(record.payload.len())))
 }
 
 /// The records of a batch that [`check_records`] found good.

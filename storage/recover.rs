@@ -14,6 +14,7 @@
 //! empty or damaged              no                 no                       unused: prepared, or its first batch was torn
 //! empty or damaged              no                 yes                      Corrupt: the header was durable
 //! empty or damaged              yes                any                      Corrupt: the header was durable
+//! any                           yes, cut below it  any                      no part of the log: removed
 //! no file                       yes                -                        Missing
 //! no older file                 yes, not covered   -                        Gap
 //! no segment in use, none at all                                            NoLog with a snapshot, else a new log
@@ -22,6 +23,8 @@
 //! Where a segment ends:
 //! ```text
 //! the walk stops at             newer one in use   proof behind it          then
+//! where the newer one cut it    yes, linked        -                        go on there
+//! where the newer one cut it    yes, not linked    -                        Corrupt: swapped or replaced
 //! a batch that closes           yes, linked        -                        go on there
 //! a batch that closes           yes, not linked    -                        Corrupt: swapped or replaced
 //! a batch that closes           no, file there     -                        the log ends here, goes on there
@@ -45,7 +48,7 @@ use std::path::{Path, PathBuf};
 
 use crate::disk::{Disk, block_down, join};
 use crate::error::{OpenError, VisitError};
-use crate::log::{LogOptions, State};
+use crate::log::{LogOptions, Part, State};
 use crate::record::{self, FLAG_CLOSES, Home, Position};
 use crate::segment::{self, Cursor, Found, Header, Next};
 
@@ -99,7 +102,7 @@ pub struct Exam {
     /// Where the log ends, or `None` if there is none.
     pub(crate) end: Option<End>,
     /// As in [`State`].
-    pub(crate) segments: VecDeque<(u64, u64)>,
+    pub(crate) segments: VecDeque<Part>,
 }
 
 /// The end of the log.
@@ -176,22 +179,31 @@ pub(crate) async fn examine<D: Disk>(disk: &D, options: &LogOptions, from_seq: u
 /// The first table: what there is to read.
 async fn find<D: Disk>(disk: &D, options: &LogOptions, from_seq: u64) -> Result<LogReader<D::Map>, ExamError> {
     let dir = options.dir.clone();
-    let facts = gather(disk, &dir).await?;
-    let Some((lower, headers)) = choose(disk, &facts, from_seq)? else {
+    let Chosen { lower, used, unused } = choose(disk, gather(disk, &dir).await?, from_seq)?;
+    let Some((_, first)) = used.first() else {
         if from_seq > 0 && !options.may_create_after_snapshot {
             return Err(OpenError::NoLog { dir, from_seq }.into());
         }
-        return Ok(LogReader { dir, from_seq, facts, lower: 0, used: Vec::new() });
+        return Ok(LogReader { dir, from_seq, lower, used: Vec::new(), unused });
     };
-    if headers[0].prev_seq > from_seq {
-        let error = OpenError::Gap { dir, from_seq, log_after_seq: headers[0].prev_seq };
-        return Err(ExamError::Damage(Damage { index: headers[0].home.index, keep: 0, error }));
+    if first.prev_seq > from_seq {
+        let error = OpenError::Gap { dir, from_seq, log_after_seq: first.prev_seq };
+        return Err(ExamError::Damage(Damage { index: first.home.index, keep: 0, error }));
     }
-    let map = |(facts, header): (&Facts, Header)| {
-        disk.map(&facts.path).map(|map| (header, map)).map_err(OpenError::io("map", &facts.path))
+    let map = |(facts, header): (Facts, Header)| match disk.map(&facts.path) {
+        Ok(map) => Ok(Used { facts, header, map }),
+        Err(source) => Err(OpenError::io("map", &facts.path)(source)),
     };
-    let used = facts[lower..].iter().zip(headers).map(map).collect::<Result<_, OpenError>>()?;
-    Ok(LogReader { dir, from_seq, facts, lower, used })
+    let used = used.into_iter().map(map).collect::<Result<_, OpenError>>()?;
+    Ok(LogReader { dir, from_seq, lower, used, unused })
+}
+
+/// A segment that is read.
+#[derive(Debug)]
+struct Used<M> {
+    facts: Facts,
+    header: Header,
+    map: M,
 }
 
 /// A log that was found, and whose segments are mapped: it may be read on any thread, while the disk's own waits.
@@ -199,11 +211,12 @@ async fn find<D: Disk>(disk: &D, options: &LogOptions, from_seq: u64) -> Result<
 pub struct LogReader<M> {
     dir: PathBuf,
     from_seq: u64,
-    facts: Vec<Facts>,
-    /// How many of them are older than the first to read.
-    lower: usize,
+    /// Those older than the first to read, the oldest first.
+    lower: Vec<Facts>,
     /// Those to read, the oldest first. Without any there is no log.
-    used: Vec<(Header, M)>,
+    used: Vec<Used<M>>,
+    /// Those newer than the last in use.
+    unused: Vec<Facts>,
 }
 
 impl<M: Deref<Target = [u8]>> LogReader<M> {
@@ -224,17 +237,16 @@ impl<M: Deref<Target = [u8]>> LogReader<M> {
         visit: impl FnMut(u64, &[u8]) -> Result<(), VisitError>,
         progress: impl FnMut(u64, u64),
     ) -> Result<Exam, ExamError> {
-        let LogReader { dir, from_seq, facts, lower, used } = self;
+        let LogReader { dir, from_seq, lower, used, unused } = self;
         if used.is_empty() {
             let recovered = Recovered { last_seq: from_seq, records: 0, bytes: 0, created: false, cut: None };
             return Ok(Exam { recovered, end: None, segments: VecDeque::new() });
         }
-        let (lower, rest) = facts.split_at(lower);
-        let segments = known_segments(lower, rest, &used);
-        let total = rest[..used.len()].iter().map(|facts| facts.len).sum();
+        let segments = known_segments(&lower, &used);
+        let total = used.iter().map(|used| used.facts.len).sum();
         let mut walk = Walk { from_seq, visit, progress, done: 0, reported: 0, total, records: 0 };
-        let end = walk.segments(rest, used)?;
-        let after = facts.iter().any(|facts| facts.index == end.header.home.index + 1);
+        let end = walk.segments(used)?;
+        let after = unused.iter().any(|facts| facts.index == end.header.home.index + 1);
         let recovered = conclude(&dir, from_seq, &end, after, walk.records, total)?;
         Ok(Exam { recovered, segments, end: Some(end) })
     }
@@ -279,32 +291,43 @@ async fn gather<D: Disk>(disk: &D, dir: &Path) -> Result<Vec<Facts>, OpenError> 
     Ok(facts)
 }
 
-/// How many segments are older than those to read, and the headers of these, oldest first. `None` if there is no log.
-fn choose<D: Disk>(disk: &D, facts: &[Facts], from_seq: u64) -> Result<Option<(usize, Vec<Header>)>, ExamError> {
-    let mut used: Vec<Header> = Vec::new();
-    let mut lower = facts;
-    while let Some((candidate, below)) = lower.split_last() {
-        if let Some(newer) = used.last() {
+/// The segments of a directory, by what is done with them.
+struct Chosen {
+    /// Older than the first to read, the oldest first.
+    lower: Vec<Facts>,
+    /// To be read, the oldest first.
+    used: Vec<(Facts, Header)>,
+    /// Newer than the last in use.
+    unused: Vec<Facts>,
+}
+
+fn choose<D: Disk>(disk: &D, mut facts: Vec<Facts>, from_seq: u64) -> Result<Chosen, ExamError> {
+    let (mut used, mut unused): (Vec<(Facts, Header)>, _) = (Vec::new(), Vec::new());
+    while let Some(candidate) = facts.pop() {
+        if let Some((_, newer)) = used.last() {
             if newer.prev_seq <= from_seq {
+                facts.push(candidate);
                 break;
             }
-            missing_between(candidate, newer)?;
+            if candidate.index > newer.prev_index() {
+                continue;
+            }
+            missing_between(&candidate, newer)?;
         }
-        lower = below;
-        match judge(disk, candidate, !used.is_empty())? {
-            Some(header) => used.push(header),
-            None => continue,
+        match judge(disk, &candidate, !used.is_empty())? {
+            Some(header) => used.push((candidate, header)),
+            None => unused.push(candidate),
         }
     }
-    if let (true, Some(first)) = (used.is_empty(), facts.first()) {
+    if let (true, Some(first)) = (used.is_empty(), unused.last()) {
         return Err(corrupt(first, 0, 0, "its header is lost"));
     }
     used.reverse();
-    Ok((!used.is_empty()).then_some((lower.len(), used)))
+    Ok(Chosen { lower: facts, used, unused })
 }
 
 fn missing_between(candidate: &Facts, newer: &Header) -> Result<(), ExamError> {
-    let wanted = newer.home.index - 1;
+    let wanted = newer.prev_index();
     if candidate.index == wanted {
         return Ok(());
     }
@@ -351,14 +374,14 @@ struct Walk<V, P> {
 }
 
 impl<V: FnMut(u64, &[u8]) -> Result<(), VisitError>, P: FnMut(u64, u64)> Walk<V, P> {
-    fn segments<M: Deref<Target = [u8]>>(&mut self, facts: &[Facts], used: Vec<(Header, M)>) -> Result<End, ExamError> {
+    fn segments<M: Deref<Target = [u8]>>(&mut self, used: Vec<Used<M>>) -> Result<End, ExamError> {
         let mut end: Option<End> = None;
-        let count = used.len();
-        for (at, (facts, (header, map))) in facts.iter().zip(used).enumerate() {
+        let newer: Vec<Header> = used.iter().skip(1).map(|used| used.header).collect();
+        for (at, Used { facts, header, map }) in used.into_iter().enumerate() {
             if let Some(before) = &end {
-                linked(facts, &header, before)?;
+                linked(&facts, &header, before)?;
             }
-            end = Some(self.segment(facts, &header, &map, at + 1 == count)?);
+            end = Some(self.segment(&facts, &header, &map, newer.get(at))?);
             self.report(facts.len - self.done.min(facts.len), true);
             self.done = 0;
             self.reported += facts.len;
@@ -367,11 +390,21 @@ impl<V: FnMut(u64, &[u8]) -> Result<(), VisitError>, P: FnMut(u64, u64)> Walk<V,
     }
 
     /// The second table, for one segment.
-    fn segment(&mut self, facts: &Facts, header: &Header, bytes: &[u8], is_last: bool) -> Result<End, ExamError> {
+    fn segment(
+        &mut self,
+        facts: &Facts,
+        header: &Header,
+        bytes: &[u8],
+        newer: Option<&Header>,
+    ) -> Result<End, ExamError> {
         let mut cursor = Cursor::start(header);
         let mut last = (0, 0);
+        let cut_at = newer.and_then(Header::cut_at);
         let (bad_offset, torn_end) = loop {
-            match segment::next(header.home, bytes, &cursor) {
+            if cut_at.is_some_and(|cut_at| cursor.offset >= cut_at) {
+                break (cursor.offset, None);
+            }
+            match segment::next(header.home, bytes, &cursor, cut_at) {
                 Next::Batch { batch, records, behind } => {
                     self.show(facts, records)?;
                     self.report(behind.offset, false);
@@ -386,8 +419,9 @@ impl<V: FnMut(u64, &[u8]) -> Result<(), VisitError>, P: FnMut(u64, u64)> Walk<V,
             }
         };
         let closed = last.1 & FLAG_CLOSES != 0;
+        let ends_here = closed || cut_at == Some(cursor.offset);
         let place = Position { index: facts.index, offset: cursor.offset };
-        if !closed && (!is_last || segment::proof_of_loss(bytes, Some(header.home.salt), place).is_some()) {
+        if !ends_here && (newer.is_some() || segment::proof_of_loss(bytes, Some(header.home.salt), place).is_some()) {
             return Err(corrupt(facts, bad_offset, cursor.offset, "a batch here is not what was written"));
         }
         let tail = bytes[block_down(cursor.offset) as usize..cursor.offset as usize].to_vec();
@@ -424,18 +458,31 @@ fn linked(facts: &Facts, header: &Header, before: &End) -> Result<(), ExamError>
     if found == said { Ok(()) } else { Err(corrupt(facts, 0, 0, "it does not follow the segment before it")) }
 }
 
-/// Index and seq before it of every segment with records. Where the header below the walk isn't the one that was written
-/// there, the next one's seq is taken, so that a purge is never too early.
-fn known_segments<M>(lower: &[Facts], facts: &[Facts], used: &[(Header, M)]) -> VecDeque<(u64, u64)> {
-    let mut known: VecDeque<_> =
-        facts.iter().zip(used).map(|(facts, (header, _))| (facts.index, header.prev_seq)).collect();
-    let salt = used[0].0.home.salt;
+/// The table of segments. Where the header below the walk isn't the one that was written there, the next one's seq is
+/// taken, so that a purge is never too early.
+fn known_segments<M>(lower: &[Facts], used: &[Used<M>]) -> VecDeque<Part> {
+    let mut known = VecDeque::<Part>::new();
+    for (at, Used { facts, header, .. }) in used.iter().enumerate() {
+        let cut_at = used.get(at + 1).and_then(|newer| newer.header.cut_at());
+        known.push_back(Part { index: facts.index, prev_seq: header.prev_seq, cut_at, linked: true });
+    }
+    let oldest = &used[0].header;
+    let salt = oldest.home.salt;
+    let (mut prev_index, mut prev_seq, mut cut_at) = (oldest.prev_index(), oldest.prev_seq, oldest.cut_at());
     for facts in lower.iter().rev() {
-        let prev_seq = match facts.found {
-            Found::Header(header) if header.home == (Home { salt, index: facts.index }) => header.prev_seq,
-            _ => known.front().expect("a segment is in use").1,
+        if facts.index > prev_index {
+            continue; // Cut off.
+        }
+        let header = match facts.found {
+            Found::Header(header) if header.home == (Home { salt, index: facts.index }) => Some(header),
+            _ => None,
         };
-        known.push_front((facts.index, prev_seq));
+        let newer = known.front_mut().expect("a segment is in use");
+        newer.linked = header.is_some() && facts.index == prev_index;
+        prev_seq = header.map_or(prev_seq, |header| header.prev_seq);
+        known.push_front(Part { index: facts.index, prev_seq, cut_at, linked: true });
+        prev_index = header.map_or(facts.index.saturating_sub(1), |header| header.prev_index());
+        cut_at = header.and_then(|header| header.cut_at());
     }
     known
 }

@@ -2,12 +2,16 @@
 //!
 //! ```text
 //! header, alone in block 0     0 magic "ringklog"    8 version u32    12 crc u32    16 index u64    24 segment_len u64
-//!                             32 salt u64    40 prev_seq u64    48 prev_end u64    56 link u32    60 zero
+//!                             32 salt u64    40 prev_seq u64    48 prev_end u64    56 link u32    60 cut u32
 //! batches from BATCHES_AT on, each behind the last at the next multiple of 8
 //! ```
 //! `link` is the crc of the last record before this segment, `prev_seq` its seq and `prev_end` where it ended, so each
 //! segment says how the one before must look. A header is written together with the segment's first batch, after
 //! everything before it was durable: a valid header is therefore proof that the segment before was complete.
+//!
+//! `cut` is 0, or this segment begins behind a truncation: then the segment before is the one `cut` indices lower, it ends
+//! at `prev_end` whatever stands behind that, and the segments between are no part of the log. One header that becomes
+//! durable is the whole truncation, and no index is ever used twice.
 //!
 //! Files: `segment.<index>` (16 hex digits) belongs to the log; one with an empty header waits to be used.
 //! `new.<number>` is one that is being made, `spare.<number>` one that was purged and may be used again. `cut.*` is what a
@@ -42,9 +46,21 @@ pub struct Header {
     pub prev_end: u64,
     /// Crc of the last record before this segment.
     pub link: u32,
+    /// How many indices lower the segment before is, if the log was cut there; else 0, and it is the next lower one.
+    pub cut: u32,
 }
 
 impl Header {
+    /// Index of the segment before this one.
+    pub fn prev_index(&self) -> u64 {
+        self.home.index.saturating_sub(u64::from(self.cut.max(1)))
+    }
+
+    /// Where the segment before ends, if what stands behind that was cut off.
+    pub fn cut_at(&self) -> Option<u64> {
+        (self.cut > 0).then_some(self.prev_end)
+    }
+
     /// Writes the header into the first block of a segment.
     pub fn encode(&self, block: &mut [u8]) {
         block[..BLOCK].fill(0);
@@ -56,6 +72,7 @@ impl Header {
         block[40..48].copy_from_slice(&self.prev_seq.to_le_bytes());
         block[48..56].copy_from_slice(&self.prev_end.to_le_bytes());
         block[56..60].copy_from_slice(&self.link.to_le_bytes());
+        block[60..64].copy_from_slice(&self.cut.to_le_bytes());
         let crc = header_crc(block);
         block[12..16].copy_from_slice(&crc.to_le_bytes());
     }
@@ -98,6 +115,7 @@ pub fn header(bytes: &[u8]) -> Found {
             prev_seq: record::u64_at(block, 40),
             prev_end: record::u64_at(block, 48),
             link: record::u32_at(block, 56),
+            cut: record::u32_at(block, 60),
         }),
         version => Found::Version(version),
     }
@@ -144,8 +162,9 @@ pub enum Next<'a> {
     },
 }
 
-/// Reads the batch at `cursor`.
-pub fn next<'a>(home: Home, bytes: &'a [u8], cursor: &Cursor) -> Next<'a> {
+/// Reads the batch at `cursor`. If the segment was cut at `cut_at`, of the batch there only the records before it count,
+/// and only they are looked at.
+pub fn next<'a>(home: Home, bytes: &'a [u8], cursor: &Cursor, cut_at: Option<u64>) -> Next<'a> {
     let at = usize::try_from(cursor.offset).expect("offsets within a file that is mapped");
     let Some(rest) = bytes.get(at..) else { return Next::Nothing };
     let Some(batch) = Batch::decode(cursor.offset, rest).filter(|batch| batch.home == home) else {
@@ -153,14 +172,19 @@ pub fn next<'a>(home: Home, bytes: &'a [u8], cursor: &Cursor) -> Next<'a> {
     };
     let body = &rest[BATCH_HEADER_LEN..];
     let begin = cursor.offset + BATCH_HEADER_LEN as u64;
-    let Some(records) = body.get(..batch.len as usize) else {
+    let whole_end = begin + u64::from(batch.len);
+    let end = cut_at.map_or(whole_end, |cut_at| whole_end.min(cut_at.max(begin)));
+    let Some(records) = body.get(..(end - begin) as usize) else {
         return Next::Broken { bad_offset: begin, end: bytes.len() as u64 };
     };
-    let end = begin + u64::from(batch.len);
     if batch.chain != cursor.chain {
         return Next::Broken { bad_offset: cursor.offset, end };
     }
-    match record::check_records(&batch, records, cursor.last_seq) {
+    let checked = match end == whole_end {
+        true => record::check_records(&batch, records, cursor.last_seq),
+        false => record::check_first_records(&batch, records, cursor.last_seq),
+    };
+    match checked {
         Ok(last) => {
             let behind = Cursor { offset: end, chain: last.chain, last_seq: last.last_seq };
             Next::Batch { batch, records, behind }
@@ -229,7 +253,7 @@ pub fn fuzz_segment(bytes: &[u8]) {
     fuzz_walk(bytes);
     let home = Home { salt: 1, index: 1 };
     let mut image = vec![0; BLOCK];
-    Header { home, segment_len: bytes.len() as u64, prev_seq: 0, prev_end: 0, link: 0 }.encode(&mut image);
+    Header { home, segment_len: bytes.len() as u64, prev_seq: 0, prev_end: 0, link: 0, cut: 0 }.encode(&mut image);
     image.extend_from_slice(bytes);
     let (mut at, mut chain) = (BLOCK, 0);
     while let Some(fields) = image.get(at..at + BATCH_HEADER_LEN) {
@@ -250,11 +274,22 @@ fn fuzz_walk(bytes: &[u8]) {
         return;
     };
     let mut cursor = Cursor::start(&head);
-    while let Next::Batch { batch, records, behind } = next(head.home, bytes, &cursor) {
+    let mut half = Vec::new();
+    while let Next::Batch { batch, records, behind } = next(head.home, bytes, &cursor, None) {
+        if let Some((_, first)) = record::records(records).next() {
+            let cut_at = cursor.offset + (BATCH_HEADER_LEN + record::record_len(first.len())) as u64;
+            half.push((cursor, cut_at));
+        }
         let seqs: Vec<u64> = record::records(records).map(|(seq, _)| seq).collect();
         assert!(seqs.is_sorted() && seqs.len() == batch.count as usize, "checked records are as promised");
         assert!(behind.offset > cursor.offset, "the walk goes on");
         cursor = behind;
+    }
+    for (before, cut_at) in half {
+        let Next::Batch { records, behind, .. } = next(head.home, bytes, &before, Some(cut_at)) else {
+            panic!("a batch that holds, holds in part");
+        };
+        assert!(record::records(records).count() == 1 && behind.offset == cut_at, "cut behind its first record");
     }
     proof_of_loss(bytes, Some(head.home.salt), Position { index: head.home.index, offset: cursor.offset });
 }

@@ -3,7 +3,7 @@
 //! Invariant  the active segment is the last one; sealed chunks belong to segments before it and go before the open one.
 
 use std::collections::VecDeque;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::Waker;
 
 use super::chunk::Chunk;
@@ -24,14 +24,32 @@ pub(crate) struct State<F: DiskFile> {
     pub durable: Position,
     pub durable_seq: u64,
     /// Whether the last batch holds records that no later batch proves durable.
-    unproven: bool,
+    pub(super) unproven: bool,
     pub failed: Option<SyncError>,
-    /// Every segment with records, oldest first, the active one last: index and the seq before it.
-    pub segments: VecDeque<(u64, u64)>,
+    /// Every segment of the log, oldest first, the active one last.
+    pub segments: VecDeque<Part>,
+    /// Segments that a truncation cut off and that are still to be removed.
+    pub dead: Vec<u64>,
+    /// How often the log was truncated since it was opened: a cursor from before may stand on what is gone.
+    pub truncations: u64,
+    /// Segments that cursors have mapped: these may be removed, but never written again.
+    pins: Vec<(u64, Weak<()>)>,
     /// Segments that were purged and may be used again.
     pub spares: Vec<u64>,
     /// Who waits for `next` to be taken.
     pub next_waiter: Option<Waker>,
+}
+
+/// A segment in the table of segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub index: u64,
+    /// The highest seq before it.
+    pub prev_seq: u64,
+    /// Where it ends, if what stands behind that was cut off.
+    pub cut_at: Option<u64>,
+    /// Whether the one before it in the table is the one that it follows: else that is what an interrupted purge left.
+    pub linked: bool,
 }
 
 /// The segment that is appended to.
@@ -62,8 +80,12 @@ pub(super) enum Take {
 
 impl<F: DiskFile> State<F> {
     /// A log that is durable up to where `active` stands.
-    pub fn new(active: Active<F>, segments: VecDeque<(u64, u64)>, unproven: bool) -> State<F> {
-        assert_eq!(segments.back().map(|last| last.0), Some(active.home.index), "the active segment is the last one");
+    pub fn new(active: Active<F>, segments: VecDeque<Part>, unproven: bool) -> State<F> {
+        assert_eq!(
+            segments.back().map(|last| last.index),
+            Some(active.home.index),
+            "the active segment is the last one"
+        );
         State {
             durable: Position { index: active.home.index, offset: active.cursor.offset },
             durable_seq: active.cursor.last_seq,
@@ -75,6 +97,9 @@ impl<F: DiskFile> State<F> {
             unproven,
             failed: None,
             segments,
+            dead: Vec::new(),
+            truncations: 0,
+            pins: Vec::new(),
             spares: Vec::new(),
             next_waiter: None,
         }
@@ -122,22 +147,76 @@ impl<F: DiskFile> State<F> {
         }
         let Cursor { offset: prev_end, chain: link, last_seq: prev_seq } = self.active.cursor;
         let home = Home { salt: self.active.home.salt, index: next.index };
-        let header = Header { home, segment_len, prev_seq, prev_end, link };
+        self.begin(next.file, Header { home, segment_len, prev_seq, prev_end, link, cut: 0 });
+        true
+    }
+
+    /// Ends the log at `end` in segment `index` and goes on in the next segment, which is there, and whose header says so.
+    /// It counts when the batch that is now open is durable. Returns the segments that are cut off.
+    pub(super) fn cut(&mut self, index: u64, end: Cursor, segment_len: u64) -> Vec<u64> {
+        let next = self.next.take().expect("the caller has seen to it");
+        assert_eq!(next.index, self.active.home.index + 1, "segments follow each other");
+        assert!(self.open.is_none() && self.sealed.is_empty(), "nothing waits when a log is cut");
+        assert!(end.last_seq < self.durable_seq, "something is to be cut");
+        let dead: Vec<u64> = self.segments.iter().map(|part| part.index).filter(|&other| other > index).collect();
+        self.segments.retain(|part| part.index <= index);
+        let last = self.segments.back_mut().expect("what is cut has a beginning");
+        assert_eq!(last.index, index, "the log is cut in one of its segments");
+        last.cut_at = Some(end.offset);
+        let home = Home { salt: self.active.home.salt, index: next.index };
+        let cut = u32::try_from(next.index - index).expect("fewer segments than that have a place on a disk");
+        let Cursor { offset: prev_end, chain: link, last_seq: prev_seq } = end;
+        self.begin(next.file, Header { home, segment_len, prev_seq, prev_end, link, cut });
+        self.durable_seq = prev_seq;
+        self.truncations += 1;
+        dead
+    }
+
+    /// Makes a new segment the active one, with a first batch open that carries its header.
+    fn begin(&mut self, file: Rc<F>, header: Header) {
         self.active = Active {
-            file: next.file,
-            home,
-            segment_len,
+            file,
+            home: header.home,
+            segment_len: header.segment_len,
             cursor: Cursor::start(&header),
             closed: false,
             tail: Vec::new(),
         };
         self.open = Some(Chunk::open(&self.active, Some(header), 0));
         self.active.cursor.offset += BATCH_HEADER_LEN as u64;
-        self.segments.push_back((next.index, prev_seq));
+        self.segments.push_back(Part {
+            index: header.home.index,
+            prev_seq: header.prev_seq,
+            cut_at: None,
+            linked: true,
+        });
         if let Some(waiter) = self.next_waiter.take() {
             waiter.wake();
         }
-        true
+    }
+
+    /// The segments that follow each other up to the active one.
+    pub fn readable(&self) -> impl DoubleEndedIterator<Item = &Part> {
+        let first = self.segments.iter().rposition(|part| !part.linked).unwrap_or(0);
+        self.segments.range(first..)
+    }
+
+    /// The seq before the first record that can be read.
+    pub fn oldest(&self) -> u64 {
+        self.readable().next().expect("a log has a segment").prev_seq
+    }
+
+    /// Keeps a segment from being written again as long as what is returned lives.
+    pub(super) fn pin(&mut self, index: u64) -> Rc<()> {
+        self.pins.retain(|(_, pin)| pin.strong_count() > 0);
+        let pin = Rc::new(());
+        self.pins.push((index, Rc::downgrade(&pin)));
+        pin
+    }
+
+    /// Whether a cursor has this segment mapped.
+    pub fn is_pinned(&self, index: u64) -> bool {
+        self.pins.iter().any(|(pinned, pin)| *pinned == index && pin.strong_count() > 0)
     }
 
     /// Takes a chunk out to be written, complete, with the number of bytes to write.

@@ -4,7 +4,7 @@
 //! the others may have reached the disk or not, independently, so also in another order; a write may also have reached it
 //! in part, by sectors. An image is one choice for each of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::{FileId, Inner, MemDisk, Op};
@@ -52,15 +52,26 @@ impl Fate {
 
 /// The disk's durable part, and what isn't.
 #[derive(Clone, Default)]
-struct Durable {
+pub(super) struct Durable {
+    dirs: BTreeSet<PathBuf>,
     names: BTreeMap<PathBuf, FileId>,
     files: BTreeMap<FileId, Vec<u8>>,
     unsynced: Vec<Op>,
 }
 
 impl Durable {
-    fn take(&mut self, op: &Op) {
+    /// Of a disk on which everything is.
+    pub(super) fn all(dirs: &BTreeSet<PathBuf>, names: &BTreeMap<PathBuf, FileId>, files: &[Vec<u8>]) -> Durable {
+        let files = files.iter().cloned().enumerate().collect();
+        Durable { dirs: dirs.clone(), names: names.clone(), files, unsynced: Vec::new() }
+    }
+
+    pub(super) fn take(&mut self, op: &Op) {
         match op {
+            Op::CreateDir { dir } => {
+                self.settle(|op| dir_of(op) == dir.parent());
+                self.dirs.insert(dir.clone());
+            }
             Op::Sync { file } => self.settle(|op| file_of(op) == Some(*file)),
             Op::SyncDir { dir } => self.settle(|op| dir_of(op) == Some(dir.as_path())),
             Op::Lose { file } => self.unsynced.retain(|op| file_of(op) != Some(*file)),
@@ -97,7 +108,13 @@ impl Durable {
             Op::Remove { path } => {
                 self.names.remove(path);
             }
-            Op::Sync { .. } | Op::SyncDir { .. } | Op::Lose { .. } | Op::Note(_) => unreachable!("never unsynced"),
+            Op::RemoveDir { dir } => {
+                self.names.retain(|path, _| !path.starts_with(dir));
+                self.dirs.remove(dir);
+            }
+            Op::CreateDir { .. } | Op::Sync { .. } | Op::SyncDir { .. } | Op::Lose { .. } | Op::Note(_) => {
+                unreachable!("never unsynced")
+            }
         }
     }
 
@@ -113,16 +130,9 @@ impl Durable {
         }
     }
 
-    /// Before anything that was recorded.
-    fn base(inner: &Inner) -> Durable {
-        let (names, files) = &inner.base;
-        let files = files.iter().cloned().enumerate().collect();
-        Durable { names: names.clone(), files, unsynced: Vec::new() }
-    }
-
     /// After everything that was recorded.
     fn now(inner: &Inner) -> Durable {
-        let mut durable = Durable::base(inner);
+        let mut durable = inner.base.clone();
         inner.history.iter().for_each(|op| durable.take(op));
         durable
     }
@@ -137,7 +147,7 @@ impl Durable {
             });
             names.insert(path.clone(), number);
         }
-        MemDisk::switched_on(inner.dirs.clone(), names, files)
+        MemDisk::switched_on(self.dirs.clone(), names, files, inner.forgetful)
     }
 }
 
@@ -152,6 +162,7 @@ fn dir_of(op: &Op) -> Option<&Path> {
     match op {
         Op::Create { path, .. } | Op::Remove { path } => path.parent(),
         Op::Rename { to, .. } => to.parent(),
+        Op::RemoveDir { dir } => dir.parent(),
         _ => None,
     }
 }
@@ -186,10 +197,11 @@ fn choices(ops: &[Op]) -> Vec<Vec<Fate>> {
 }
 
 impl MemDisk {
-    /// Shows `look` every disk that a crash at any point of the recorded run could have left.
+    /// Shows `look` every disk that a crash at any point of the recorded run could have left. A forgetful disk has recorded
+    /// nothing, and shows only what a crash now could leave.
     pub fn images(&self, mut look: impl FnMut(Image)) {
         let inner = self.inner.borrow();
-        let (mut durable, mut noted) = (Durable::base(&inner), 0);
+        let (mut durable, mut noted) = (inner.base.clone(), 0);
         for ops in 0..=inner.history.len() {
             for choice in choices(&durable.unsynced) {
                 let mut image = durable.clone();
@@ -215,14 +227,28 @@ impl MemDisk {
     /// The disk after a crash now, with a fate for each operation that wasn't durable which depends on `seed`.
     #[must_use]
     pub fn crash_by(&self, seed: u64) -> MemDisk {
-        let inner = self.inner.borrow();
-        let mut durable = Durable::now(&inner);
         let mut random = seed;
-        for op in std::mem::take(&mut durable.unsynced) {
+        self.crash_with(|count| {
             // Knuth's multiplicative generator; its high bits are good enough to choose among five.
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) as usize % count
+        })
+    }
+
+    /// The disk after a power cut now. Each operation that wasn't durable has arrived, was lost or, if it is a write of
+    /// several sectors, was torn: `choose(n)` says which, by a number below `n`. The same choices make the same disk.
+    ///
+    /// This disk isn't changed, and what is still open on it can't reach the new one.
+    ///
+    /// # Panics
+    /// If `choose(n)` isn't below `n`.
+    #[must_use]
+    pub fn crash_with(&self, mut choose: impl FnMut(usize) -> usize) -> MemDisk {
+        let inner = self.inner.borrow();
+        let mut durable = Durable::now(&inner);
+        for op in std::mem::take(&mut durable.unsynced) {
             let fates = fates(&op, true);
-            durable.apply(&op, fates[(random >> 33) as usize % fates.len()]);
+            durable.apply(&op, fates[choose(fates.len())]);
         }
         durable.disk(&inner)
     }

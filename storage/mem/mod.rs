@@ -4,9 +4,13 @@
 //! crash there could have left (`image.rs`). Faults are planned with [`MemDisk::fail`], a full disk with
 //! [`MemDisk::set_free`], damage with [`MemDisk::corrupt`], a slow disk with [`MemDisk::hold_syncs`].
 //!
+//! Nothing here needs an executor: every future is ready when it is first polled, but for syncs that are held back
+//! (`drive.rs` runs them). A power cut with a caller's own luck is [`MemDisk::crash_with`].
+//!
 //! A sync that fails loses what it should have made durable, and the next sync succeeds without it: that is what Linux
 //! does, and why a failed sync must never be tried again.
 
+mod drive;
 mod image;
 
 use std::cell::RefCell;
@@ -20,6 +24,8 @@ use std::time::Duration;
 
 use crate::disk::{BLOCK, Disk, DiskFile, Entry, Open, Strategy};
 
+pub use drive::{block_on, poll_once};
+use image::Durable;
 pub use image::{Image, SECTOR};
 
 /// Number of a file, which keeps it whatever its name.
@@ -56,6 +62,13 @@ pub(crate) enum Op {
     Remove {
         path: PathBuf,
     },
+    /// Durable at once, as the seam has it.
+    CreateDir {
+        dir: PathBuf,
+    },
+    RemoveDir {
+        dir: PathBuf,
+    },
     SyncDir {
         dir: PathBuf,
     },
@@ -68,6 +81,8 @@ pub(crate) enum Op {
 pub enum Call {
     /// Making a directory.
     CreateDir,
+    /// Removing one.
+    RemoveDir,
     /// Listing one.
     List,
     /// Opening or making a file.
@@ -109,8 +124,10 @@ struct Inner {
     names: BTreeMap<PathBuf, FileId>,
     files: Vec<Vec<u8>>,
     /// What was durable when this disk was switched on, by the same numbers; `history` comes on top.
-    base: (BTreeMap<PathBuf, FileId>, Vec<Vec<u8>>),
+    base: Durable,
     history: Vec<Op>,
+    /// Whether `base` follows what becomes durable, and `history` stays empty.
+    forgetful: bool,
     faults: Vec<Fault>,
     /// Bytes that may still be allocated, or `None` for no limit.
     free: Option<u64>,
@@ -122,6 +139,14 @@ impl MemDisk {
     /// An empty disk.
     pub fn new() -> MemDisk {
         MemDisk::default()
+    }
+
+    /// An empty disk that doesn't record its run, so that it can be used for long: for a simulation. It can crash at any
+    /// time, but has no [`images`](MemDisk::images). A disk that a crash left is of the same kind as the one before.
+    pub fn forgetful() -> MemDisk {
+        let disk = MemDisk::new();
+        disk.inner.borrow_mut().forgetful = true;
+        disk
     }
 
     /// After `skip` more calls of this kind, the next `times` fail with `error`.
@@ -198,19 +223,25 @@ impl MemDisk {
 
     /// Records that the test has seen `value` acknowledged.
     pub fn note(&self, value: u64) {
-        self.inner.borrow_mut().history.push(Op::Note(value));
+        self.record(Op::Note(value));
     }
 
     /// An independent disk with the same files, all of them durable: a machine that was stopped cleanly.
     #[must_use]
     pub fn copy(&self) -> MemDisk {
         let inner = self.inner.borrow();
-        MemDisk::switched_on(inner.dirs.clone(), inner.names.clone(), inner.files.clone())
+        let (dirs, names) = (inner.dirs.clone(), inner.names.clone());
+        MemDisk::switched_on(dirs, names, inner.files.clone(), inner.forgetful)
     }
 
-    fn switched_on(dirs: BTreeSet<PathBuf>, names: BTreeMap<PathBuf, FileId>, files: Vec<Vec<u8>>) -> MemDisk {
-        let base = (names.clone(), files.clone());
-        let inner = Inner { dirs, names, files, base, ..Inner::default() };
+    fn switched_on(
+        dirs: BTreeSet<PathBuf>,
+        names: BTreeMap<PathBuf, FileId>,
+        files: Vec<Vec<u8>>,
+        forgetful: bool,
+    ) -> MemDisk {
+        let base = Durable::all(&dirs, &names, &files);
+        let inner = Inner { dirs, names, files, base, forgetful, ..Inner::default() };
         MemDisk { inner: Rc::new(RefCell::new(inner)) }
     }
 
@@ -232,7 +263,7 @@ impl MemDisk {
     }
 
     fn record(&self, op: Op) {
-        self.inner.borrow_mut().history.push(op);
+        self.inner.borrow_mut().record(op);
     }
 
     /// Makes a file longer, if there is room.
@@ -262,13 +293,45 @@ impl MemDisk {
     }
 }
 
+impl Inner {
+    fn record(&mut self, op: Op) {
+        match self.forgetful {
+            true => self.base.take(&op),
+            false => self.history.push(op),
+        }
+    }
+
+    fn is_used(&self, dir: &Path) -> bool {
+        self.names.keys().chain(&self.dirs).any(|path| path != dir && path.starts_with(dir))
+    }
+}
+
 impl Disk for MemDisk {
     type File = MemFile;
     type Map = Vec<u8>;
 
     async fn create_dir(&self, dir: &Path) -> io::Result<()> {
         self.begin(Call::CreateDir)?;
-        self.inner.borrow_mut().dirs.insert(dir.to_owned());
+        let inner = &mut *self.inner.borrow_mut();
+        for dir in dir.ancestors() {
+            if inner.dirs.insert(dir.to_owned()) {
+                inner.record(Op::CreateDir { dir: dir.to_owned() });
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        self.begin(Call::RemoveDir)?;
+        let inner = &mut *self.inner.borrow_mut();
+        if !inner.dirs.contains(dir) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        if inner.is_used(dir) {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        inner.dirs.remove(dir);
+        inner.record(Op::RemoveDir { dir: dir.to_owned() });
         Ok(())
     }
 
@@ -294,13 +357,16 @@ impl Disk for MemDisk {
             (Open::Existing, known) => known.ok_or(io::ErrorKind::NotFound)?,
             (Open::Fresh, _) => {
                 let inner = &mut *self.inner.borrow_mut();
+                if path.parent().is_none_or(|dir| !inner.dirs.contains(dir)) {
+                    return Err(io::ErrorKind::NotFound.into());
+                }
                 if inner.free == Some(0) {
                     return Err(io::ErrorKind::StorageFull.into());
                 }
                 inner.files.push(Vec::new());
                 let file = inner.files.len() - 1;
                 inner.names.insert(path.to_owned(), file);
-                inner.history.push(Op::Create { file, path: path.to_owned() });
+                inner.record(Op::Create { file, path: path.to_owned() });
                 file
             }
         };
@@ -312,7 +378,7 @@ impl Disk for MemDisk {
         let inner = &mut *self.inner.borrow_mut();
         let file = inner.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
         inner.names.insert(to.to_owned(), file);
-        inner.history.push(Op::Rename { file, from: from.to_owned(), to: to.to_owned() });
+        inner.record(Op::Rename { file, from: from.to_owned(), to: to.to_owned() });
         Ok(())
     }
 
@@ -322,7 +388,7 @@ impl Disk for MemDisk {
         let file = inner.names.remove(path).ok_or(io::ErrorKind::NotFound)?;
         let len = inner.files[file].len() as u64;
         inner.free = inner.free.map(|free| free + len);
-        inner.history.push(Op::Remove { path: path.to_owned() });
+        inner.record(Op::Remove { path: path.to_owned() });
         Ok(())
     }
 
@@ -362,7 +428,7 @@ impl DiskFile for MemFile {
         let inner = &mut *self.disk.inner.borrow_mut();
         let at = usize::try_from(offset).expect("it has grown to hold it");
         inner.files[self.file][at..at + len].copy_from_slice(&buffer[..len]);
-        inner.history.push(Op::Write { file: self.file, offset, data: Rc::from(&buffer[..len]) });
+        inner.record(Op::Write { file: self.file, offset, data: Rc::from(&buffer[..len]) });
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use super::End;
 use crate::disk::{BLOCK, Disk, DiskFile, Open, block_down, block_up, join, write_padded, write_zeros};
 use crate::error::OpenError;
-use crate::log::{Active, LogOptions, Prepared, State};
+use crate::log::{Active, LogOptions, Part, Prepared, State};
 use crate::prepare::{self, SPARES_MAX};
 use crate::record::{Batch, Home, Position};
 use crate::segment::{self, BATCHES_AT, Header};
@@ -24,7 +24,7 @@ pub(crate) async fn create<D: Disk>(
     let path = join(&options.dir, &segment::name(index));
     let fail = |(doing, source)| OpenError::io(doing, &path)(source);
     let home = Home { salt: options.salt, index };
-    let header = Header { home, segment_len: options.segment_len, prev_seq, prev_end: 0, link: 0 };
+    let header = Header { home, segment_len: options.segment_len, prev_seq, prev_end: 0, link: 0, cut: 0 };
     let batch = Batch {
         home,
         durable: Position { index, offset: BATCHES_AT },
@@ -47,7 +47,7 @@ pub(super) async fn settle<D: Disk>(
     disk: &D,
     options: &LogOptions,
     end: End,
-    segments: VecDeque<(u64, u64)>,
+    segments: VecDeque<Part>,
 ) -> Result<State<D::File>, OpenError> {
     let Header { home, segment_len, .. } = end.header;
     let path = join(&options.dir, &segment::name(home.index));
@@ -59,7 +59,7 @@ pub(super) async fn settle<D: Disk>(
     }
     // What was read may never have been synced: the last process may have died between its write and its sync.
     file.sync().await.map_err(OpenError::io("sync", &path))?;
-    let (next, spares) = clear(disk, options, home.index, end.closed).await?;
+    let (next, spares) = clear(disk, options, &segments, end.closed).await?;
     let active =
         Active { file: Rc::new(file), home, segment_len, cursor: end.cursor, closed: end.closed, tail: end.tail };
     let mut state = State::new(active, segments, end.unproven);
@@ -83,16 +83,18 @@ type Cleared<F> = (Option<Prepared<F>>, Vec<u64>);
 async fn clear<D: Disk>(
     disk: &D,
     options: &LogOptions,
-    active_index: u64,
+    segments: &VecDeque<Part>,
     closed: bool,
 ) -> Result<Cleared<D::File>, OpenError> {
     let dir = &options.dir;
+    let active_index = segments.back().expect("a log has a segment").index;
     let (mut next, mut spares) = (None, Vec::new());
     for entry in disk.list(dir).await.map_err(OpenError::io("list", dir))? {
         let whole = entry.len == options.segment_len;
         let path = join(dir, &entry.name);
         match (segment::index_of(&entry.name), segment::spare_number_of(&entry.name)) {
-            (Some(index), _) if index <= active_index => continue,
+            // What is lower and not in the table was cut off, by a truncation that is durable since the sync above.
+            (Some(index), _) if segments.iter().any(|part| part.index == index) => continue,
             (Some(index), _) if index == active_index + 1 && whole => {
                 next = Some(take_next(disk, options, &path, index).await?);
                 continue;

@@ -46,7 +46,7 @@ fn batches(disk: &MemDisk, index: u64) -> Vec<u64> {
     let Found::Header(header) = segment::header(&bytes) else { panic!("a header") };
     let mut cursor = Cursor::start(&header);
     let mut offsets = vec![cursor.offset];
-    while let Next::Batch { behind, .. } = segment::next(header.home, &bytes, &cursor) {
+    while let Next::Batch { behind, .. } = segment::next(header.home, &bytes, &cursor, None) {
         cursor = behind;
         offsets.push(cursor.offset);
     }
@@ -169,7 +169,9 @@ fn purge_is_not_misled_by_a_damaged_header_below_the_snapshot() {
         let disk = written(400);
         disk.corrupt(&path(2), |bytes| match home {
             None => bytes[20] ^= 1,
-            Some(home) => Header { home, segment_len: SEGMENT_LEN, prev_seq: 1, prev_end: 0, link: 0 }.encode(bytes),
+            Some(home) => {
+                Header { home, segment_len: SEGMENT_LEN, prev_seq: 1, prev_end: 0, link: 0, cut: 0 }.encode(bytes)
+            }
         });
         let (log, ..) = open_from(&disk, 390).unwrap();
         assert_eq!(block_on(log.purge_before(50)).unwrap(), 0, "{home:?}: the first segment has seq 50");

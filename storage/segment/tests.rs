@@ -3,7 +3,7 @@
 use super::*;
 
 fn head() -> Header {
-    Header { home: Home { salt: 3, index: 0xAB }, segment_len: 65536, prev_seq: 99, prev_end: 640, link: 5 }
+    Header { home: Home { salt: 3, index: 0xAB }, segment_len: 65536, prev_seq: 99, prev_end: 640, link: 5, cut: 0 }
 }
 
 #[test]
@@ -74,10 +74,10 @@ fn image() -> (Vec<u8>, Vec<Cursor>) {
 fn walk_stops_where_nothing_was_written() {
     let (bytes, cursors) = image();
     for pair in cursors.windows(2) {
-        let Next::Batch { behind, .. } = next(head().home, &bytes, &pair[0]) else { panic!("a batch") };
+        let Next::Batch { behind, .. } = next(head().home, &bytes, &pair[0], None) else { panic!("a batch") };
         assert_eq!(behind, pair[1]);
     }
-    assert_eq!(next(head().home, &bytes, &cursors[3]), Next::Nothing);
+    assert_eq!(next(head().home, &bytes, &cursors[3], None), Next::Nothing);
 }
 
 #[test]
@@ -85,10 +85,10 @@ fn walk_takes_nothing_from_another_log_or_segment_or_place() {
     let (bytes, cursors) = image();
     let other_log = Home { salt: 4, ..head().home };
     let other_segment = Home { index: 0xAC, ..head().home };
-    assert_eq!(next(other_log, &bytes, &cursors[0]), Next::Nothing);
-    assert_eq!(next(other_segment, &bytes, &cursors[0]), Next::Nothing);
+    assert_eq!(next(other_log, &bytes, &cursors[0], None), Next::Nothing);
+    assert_eq!(next(other_segment, &bytes, &cursors[0], None), Next::Nothing);
     let other_chain = Cursor { chain: 9, ..cursors[0] };
-    assert!(matches!(next(head().home, &bytes, &other_chain), Next::Broken { .. }));
+    assert!(matches!(next(head().home, &bytes, &other_chain, None), Next::Broken { .. }));
 }
 
 #[test]

@@ -51,7 +51,7 @@ pub fn seq_of(name: &str) -> Option<u64> {
 }
 
 /// Whether this is what an interrupted write left.
-fn is_left_over(name: &str) -> bool {
+pub(crate) fn is_left_over(name: &str) -> bool {
     name.strip_suffix(TMP_SUFFIX).is_some_and(|name| seq_of(name).is_some())
 }
 

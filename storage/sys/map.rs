@@ -17,8 +17,10 @@ impl ReadMap {
         let file = File::open(path)?;
         // SAFETY:
         // - no SIGBUS: the directory lock is ours, and this crate never makes a file shorter while it is mapped;
-        // - no data race: recovery and the snapshot reader map before anything is appended, and the bytes are parsed by
-        //   code that bounds-checks every length, so even a foreign writer could only make a checksum fail.
+        // - no data race: recovery and the snapshot reader map before anything is appended; a log's cursor looks at what
+        //   is durable only, which is never written again with other bytes while it is mapped (purged segments are pinned);
+        //   and the bytes are parsed by code that bounds-checks every length, so even a foreign writer could only make a
+        //   checksum fail.
         let map = unsafe { Mmap::map(&file)? };
         if !map.is_empty() {
             map.advise(Advice::Sequential)?;
