@@ -144,7 +144,7 @@ pub fn decode_touched(data: &[u8]) -> Result<Vec<(i64, i32)>, DecodeError> {
     Ok(touched)
 }
 
-/// Appends a session to the answer to a PING.
+/// Appends a session to the answer to a PING; by itself it is the data of a REVALIDATE.
 pub fn encode_touched(session: i64, timeout_ms: i32, out: &mut Vec<u8>) {
     let mut writer = Writer::new(out);
     writer.i64(session);
@@ -169,6 +169,13 @@ pub fn decode_revalidated(data: &[u8]) -> Result<(i64, bool), DecodeError> {
     Ok((reader.i64()?, reader.bool()?))
 }
 
+/// Appends the answer to a REVALIDATE.
+pub fn encode_revalidated(session: i64, is_valid: bool, out: &mut Vec<u8>) {
+    let mut writer = Writer::new(out);
+    writer.i64(session);
+    writer.bool(is_valid);
+}
+
 /// A client's request, on its way to the leader.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RequestData {
@@ -182,10 +189,10 @@ pub struct RequestData {
     pub body: Bytes,
 }
 
-impl RequestData {
-    /// Bytes before the body.
-    pub const HEAD_LEN: usize = 16;
+/// Bytes before a request's body.
+const REQUEST_HEAD_LEN: usize = 16;
 
+impl RequestData {
     /// Takes it apart; the body points into `data`.
     ///
     /// # Errors
@@ -193,16 +200,16 @@ impl RequestData {
     pub fn decode(data: &Bytes) -> Result<RequestData, DecodeError> {
         let mut reader = Reader::new(data);
         let (session, cxid, opcode) = (reader.i64()?, reader.i32()?, reader.i32()?);
-        Ok(RequestData { session, cxid, opcode, body: data.slice(RequestData::HEAD_LEN..) })
+        Ok(RequestData { session, cxid, opcode, body: data.slice(REQUEST_HEAD_LEN..) })
     }
+}
 
-    /// Appends what stands before the body.
-    pub fn encode_head(&self, out: &mut Vec<u8>) {
-        let mut writer = Writer::new(out);
-        writer.i64(self.session);
-        writer.i32(self.cxid);
-        writer.i32(self.opcode);
-    }
+/// Appends what stands before a request's body.
+pub fn encode_request_head(session: i64, cxid: i32, opcode: i32, out: &mut Vec<u8>) {
+    let mut writer = Writer::new(out);
+    writer.i64(session);
+    writer.i32(cxid);
+    writer.i32(opcode);
 }
 
 /// The designated leader, and what follows it: a transaction in INFORMANDACTIVATE, nothing in COMMITANDACTIVATE.
@@ -234,7 +241,7 @@ pub(super) fn fuzz_payload(packet: &RawPacket) {
     }
     out.clear();
     if let Ok(request) = RequestData::decode(data) {
-        request.encode_head(&mut out);
+        encode_request_head(request.session, request.cxid, request.opcode, &mut out);
         out.extend_from_slice(&request.body);
         assert_eq!(out, **data);
     }

@@ -90,7 +90,7 @@ fn identities_together_are_held_against_the_limit() {
     };
     assert!(Decoder::new(limits).decode(&with_ids(9)).unwrap().is_some());
     assert!(Decoder::new(limits).decode(&with_ids(10)).is_err());
-    let null = [&packet("q13")[..16], &1i32.to_be_bytes(), &[0xff; 4]].concat();
+    let null = [&packet("q13")[..16], &1i32.to_be_bytes(), &[0xff; 8]].concat();
     assert_eq!(Decoder::new(limits).decode(&null), Err(FramingError::NullIdentity { kind: kind::COMMIT }));
 }
 
