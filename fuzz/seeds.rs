@@ -27,6 +27,7 @@ fn main() {
     write("fuzz_frame", &frames(&requests));
     write("fuzz_connect", &handshakes());
     write("fuzz_multi", &multis());
+    write("fuzz_quorum", &quorum());
     write("fuzz_txn", &txns());
     write("fuzz_snapshot", &snapshots());
     write("fuzz_zoo_cfg", &zoo_cfgs());
@@ -167,7 +168,7 @@ fn multis() -> Vec<Vec<u8>> {
     vec![encode(&writes()), encode(&reads()), encode(&MultiResponse { results })]
 }
 
-/// A capture of the codec's tests.
+/// A capture of some test's.
 fn captured(path: &Path) -> Vec<u8> {
     let hex = fs::read_to_string(path).expect("a capture is one line of hex");
     let digit_pairs = hex.trim().as_bytes().chunks(2).map(|pair| str::from_utf8(pair).expect("hex is ASCII"));
@@ -176,13 +177,20 @@ fn captured(path: &Path) -> Vec<u8> {
 
 /// The captures whose names contain `part`, in their names' order.
 fn captures(part: &str) -> Vec<Vec<u8>> {
-    let folder = home().join("../src/server/codec/testdata");
-    let mut paths: Vec<PathBuf> =
-        fs::read_dir(folder).expect("the captures are there").map(|entry| entry.expect("listed").path()).collect();
+    let folders = ["../src/server/codec/testdata", "../net/testdata"].map(|folder| home().join(folder));
+    let listed = folders.iter().flat_map(|folder| fs::read_dir(folder).expect("the captures are there"));
+    let mut paths: Vec<PathBuf> = listed.map(|entry| entry.expect("listed").path()).collect();
     paths.sort();
     paths.retain(|path| path.to_string_lossy().contains(part));
     assert!(!paths.is_empty(), "no capture is named {part}");
     paths.iter().map(|path| captured(path)).collect()
+}
+
+/// Packets of the quorum port: each alone, and all in a row.
+fn quorum() -> Vec<Vec<u8>> {
+    let mut packets = captures("net/testdata/");
+    packets.push(packets.concat());
+    packets
 }
 
 /// The data of captured packets: type i32, zxid i64, data buffer.

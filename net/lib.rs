@@ -12,5 +12,6 @@ pub mod frame;
 pub mod jute;
 pub mod listener;
 pub mod opcode;
+pub mod quorum;
 pub mod record;
 mod sys;

@@ -78,6 +78,8 @@ impl ServeSettings {
             enforce_quota: ensemble.enforce_quota,
             close_session_txn: ensemble.close_session_txn,
             reconfig_enabled: ensemble.reconfig_enabled,
+            // Nobody else applies what this server decides.
+            create2_in_multi_as_create: false,
         }
     }
 }

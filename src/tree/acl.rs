@@ -73,6 +73,12 @@ impl AclList {
         AclList(Arc::from([Acl::new(perms, "world", "anyone")]))
     }
 
+    /// Nobody may do anything: stands for a list that is not known yet. No request can ask for it, since its scheme has no
+    /// name.
+    pub(crate) fn missing() -> AclList {
+        AclList(Arc::from([Acl::new(0, "", "missing")]))
+    }
+
     /// Everybody may do everything: what a null list and the number -1 mean in ZooKeeper's files.
     pub fn open() -> AclList {
         AclList::anyone(perms::ALL)

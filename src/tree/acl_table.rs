@@ -101,6 +101,13 @@ impl AclTable {
         self.by_content.find(hash, is_same).map(|&id| self.list(id))
     }
 
+    /// Whether some node has this list.
+    pub(crate) fn is_used(&self, list: &AclList) -> bool {
+        let is_same = |&id: &u32| self.list(id) == list;
+        let found = self.by_content.find(self.hash_of(list.iter().map(borrow)), is_same);
+        found.is_some_and(|&id| self.entries[id as usize].references > 0)
+    }
+
     /// Another reference to a list that the caller holds one of.
     pub(crate) fn share(&mut self, id: u32) -> u32 {
         if id != OPEN {

@@ -150,10 +150,10 @@ impl Tree {
         let stat = txn.stat(self.options.owners, header.session, header.zxid, header.time);
         let foreseen = foreseen.unwrap_or_else(|| self.foresight().node(&txn.path, data, &stat));
         if let Some(existing) = self.find_hashed(&txn.path, foreseen.path_hash) {
+            // Replay over a fuzzy snapshot. Its ACL list may have been missing there. The parent may have been copied before
+            // this create, if the node was deleted and made again in between; ZooKeeper raises it for type 1 only.
             self.replace_acl(existing, &txn.acl);
-            if txn.kind == CreateKind::Create {
-                self.raise_parent(header, parent, txn.parent_cversion);
-            }
+            self.raise_parent(header, parent, txn.parent_cversion);
             return OpResult::Error(Code::NodeExists.to_i32());
         }
         self.raise_parent(header, parent, txn.parent_cversion);
@@ -221,7 +221,8 @@ impl Tree {
             }
             let (parent, node_path) = (self.slab[at].parent, self.path_of(at));
             self.before_change(parent);
-            self.detach(at, &node_path);
+            let node = self.detach(at, &node_path);
+            self.quota_deleted(&node_path, node.data_len());
             at = parent;
         }
     }

@@ -95,6 +95,8 @@ mod znode;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod fuzzy;
+#[cfg(test)]
 mod model;
 
 pub use znode::Data;

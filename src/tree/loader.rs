@@ -2,7 +2,7 @@
 //!
 //! Flow       `TreeLoader::new` -> `session`, `acl`, `node` ... -> `finish` -> `Tree`.
 //! Invariant  parents come before children and ACL lists before their nodes; whatever breaks that is an error, never a
-//!            panic, since the items come from a file or from another server.
+//!            panic, since the items come from a file or from another server. Siblings come in any order.
 //! Absent     ACL lists that no node uses: they are dropped at the end. Usage of quotas: it is counted afresh.
 
 use alloc::boxed::Box;
@@ -26,7 +26,7 @@ use crate::znode::{NodeId, ROOT};
 pub enum LoadError {
     /// A node came before its parent, or the parent is missing.
     NoParent(Box<str>),
-    /// A node names an ACL list that did not come.
+    /// A node names an ACL list that did not come. Not an error in a leader's stream.
     NoAcl(i64),
     /// A path that is no path.
     BadPath(Box<str>),
@@ -47,10 +47,21 @@ impl fmt::Display for LoadError {
 
 impl core::error::Error for LoadError {}
 
+/// Who took the snapshot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// We: the tree at one zxid.
+    Own,
+    /// ZooKeeper, node by node while it went on: holds parts of what followed, which is then applied again. Its ACL lists
+    /// were written before its nodes, so that a list that came meanwhile is missing.
+    Leader,
+}
+
 /// A tree in the making.
 #[derive(Debug)]
 pub struct TreeLoader {
     tree: Tree,
+    source: Source,
     /// Key in the snapshot to number in our table.
     acl_numbers: NumberMap<i64, u32>,
     /// Siblings mostly come one after the other.
@@ -62,13 +73,18 @@ pub struct TreeLoader {
 const OPEN_KEY: i64 = -1;
 
 impl TreeLoader {
-    /// Starts. `nodes` is how many are expected, 0 if unknown.
+    /// Starts with a snapshot of ours. `nodes` is how many are expected, 0 if unknown.
     pub fn new(seed: u64, options: TreeOptions, nodes: usize) -> TreeLoader {
+        TreeLoader::of(Source::Own, seed, options, nodes)
+    }
+
+    /// Starts.
+    pub fn of(source: Source, seed: u64, options: TreeOptions, nodes: usize) -> TreeLoader {
         let mut tree = Tree::new(seed, options);
         // A claim from outside: room for what is plausible, the rest grows as it comes.
         tree.index.reserve(nodes.min(1 << 26));
         let acl_numbers = NumberMap::from_iter([(OPEN_KEY, acl_table::OPEN)]);
-        TreeLoader { tree, acl_numbers, last_parent_path: String::from(path::ROOT), last_parent: ROOT }
+        TreeLoader { tree, source, acl_numbers, last_parent_path: String::from(path::ROOT), last_parent: ROOT }
     }
 
     /// A session.
@@ -120,7 +136,7 @@ impl TreeLoader {
         stat: StatPersisted,
         foreseen: Foreseen,
     ) -> Result<(), LoadError> {
-        let acl = *self.acl_numbers.get(&acl_key).ok_or(LoadError::NoAcl(acl_key))?;
+        let acl = self.acl_number(acl_key)?;
         let node_path = if node_path.is_empty() { path::ROOT } else { node_path };
         if is_built_in(node_path) {
             self.replace_built_in(node_path, data, acl, stat);
@@ -138,6 +154,19 @@ impl TreeLoader {
         let acl = self.tree.acls.share(acl);
         self.tree.attach(parent, NewNode { path: node_path, foreseen, data, shared: None, acl, stat });
         Ok(())
+    }
+
+    /// A leader's list that is missing comes with a later transaction: a create that finds the node, or a setACL.
+    fn acl_number(&mut self, key: i64) -> Result<u32, LoadError> {
+        match self.acl_numbers.get(&key) {
+            Some(number) => Ok(*number),
+            None if self.source == Source::Own => Err(LoadError::NoAcl(key)),
+            None => {
+                let number = self.tree.acls.intern(&AclList::missing());
+                self.acl_numbers.insert(key, number);
+                Ok(number)
+            }
+        }
     }
 
     fn parent_of(&mut self, node_path: &str) -> Result<NodeId, LoadError> {

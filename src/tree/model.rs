@@ -26,7 +26,7 @@ use ids::SessionId;
 
 /// A request in owned form.
 #[derive(Clone, Debug)]
-enum Op {
+pub(crate) enum Op {
     Create { kind: CreateKind, path: String, flags: i32, ttl: i64, data: Option<Vec<u8>>, is_locked: bool },
     Delete { path: String, version: i32 },
     Set { path: String, data: Option<Vec<u8>>, version: i32 },
@@ -39,7 +39,7 @@ enum Op {
 }
 
 /// An operation and who asks for it.
-type Step = (i64, Op);
+pub(crate) type Step = (i64, Op);
 
 fn acl_entries(is_locked: bool) -> Vec<AclEntry<'static>> {
     Vec::from([if is_locked { READ_ONLY } else { OPEN }])
@@ -113,7 +113,7 @@ fn simple_ops() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn steps(len: usize) -> impl Strategy<Value = Vec<Step>> {
+pub(crate) fn steps(len: usize) -> impl Strategy<Value = Vec<Step>> {
     let op = prop_oneof![
         12 => simple_ops(),
         3 => vec(simple_ops(), 0..5).prop_map(Op::Multi),
@@ -128,15 +128,15 @@ fn steps(len: usize) -> impl Strategy<Value = Vec<Step>> {
 
 /// A node without a thought for speed.
 #[derive(Clone, PartialEq, Debug)]
-struct Plain {
+pub(crate) struct Plain {
     data: Option<Vec<u8>>,
     is_locked: bool,
     stat: StatPersisted,
 }
 
-type PlainTree = BTreeMap<String, Plain>;
+pub(crate) type PlainTree = BTreeMap<String, Plain>;
 
-fn plain_of(tree: &Tree) -> PlainTree {
+pub(crate) fn plain_of(tree: &Tree) -> PlainTree {
     let mut nodes = PlainTree::new();
     let mut stack = Vec::from([tree.get("/").unwrap()]);
     while let Some(node) = stack.pop() {
@@ -150,7 +150,7 @@ fn plain_of(tree: &Tree) -> PlainTree {
     nodes
 }
 
-fn child_path(parent: &str, name: &str) -> String {
+pub(crate) fn child_path(parent: &str, name: &str) -> String {
     format!("{}/{name}", if parent == "/" { "" } else { parent })
 }
 
@@ -350,7 +350,7 @@ fn codes_of(result: &crate::apply::OpResult<'_>) -> Vec<i32> {
     }
 }
 
-fn prepare(server: &mut Server, step: &Step) -> Txn {
+pub(crate) fn prepare(server: &mut Server, step: &Step) -> Txn {
     server.session = SessionId::new(step.0);
     server.prepare(&request(&step.1))
 }

@@ -19,7 +19,7 @@ use crate::overlay::{Overlay, State};
 use crate::path;
 use crate::prep_create::effective_kind_in_multi;
 use crate::prep_node::Prepared;
-use crate::request::Request;
+use crate::request::{CreateKind, Request};
 use crate::scheme::Schemes;
 use crate::session::Standing;
 use crate::tree::{SPECIAL_PATHS, Tree};
@@ -36,6 +36,9 @@ pub struct PrepSettings {
     pub close_session_txn: bool,
     /// `reconfigEnabled`: on a standalone server it only changes the refusal.
     pub reconfig_enabled: bool,
+    /// A create2 inside a multi is recorded as a create: members of 3.8.0 and 3.8.1 know no create2 there, stop in the
+    /// middle of the multi and have another tree from then on. The client then gets no Stat for it, as from those.
+    pub create2_in_multi_as_create: bool,
 }
 
 impl Default for PrepSettings {
@@ -45,6 +48,7 @@ impl Default for PrepSettings {
             enforce_quota: false,
             close_session_txn: true,
             reconfig_enabled: false,
+            create2_in_multi_as_create: false,
         }
     }
 }
@@ -177,6 +181,9 @@ impl Prep {
             Request::Create(create) => {
                 let mut effective = create.clone();
                 (effective.kind, effective.ttl) = effective_kind_in_multi(create).ok_or(Code::MarshallingError)?;
+                if effective.kind == CreateKind::Create2 && cx.settings.create2_in_multi_as_create {
+                    effective.kind = CreateKind::Create;
+                }
                 self.create(tree, cx, &effective)
             }
             request => self.simple(tree, cx, request),

@@ -162,6 +162,12 @@ impl Tree {
         self.digest
     }
 
+    /// Whether some node still has no ACL list: it came in a leader's stream, and the transaction that gives the list has
+    /// not been applied again. Until then nobody may do anything with it.
+    pub fn lacks_acls(&self) -> bool {
+        self.acls.is_used(&AclList::missing())
+    }
+
     /// Nodes that exist. ZooKeeper's `znode_count` is one more: it keeps the root under two names.
     pub fn node_count(&self) -> usize {
         self.slab.len() as usize

@@ -1,11 +1,11 @@
 //! Captured transactions and snapshots against the tree: ZooKeeper's digests are the judge.
 
 use tree::effects::Effects;
-use tree::loader::TreeLoader;
+use tree::loader::{Source, TreeLoader};
 use tree::snapshot::SnapshotItem;
 use tree::tree::{Tree, TreeOptions};
 
-use super::snapshot::{self, Decoder, Item};
+use super::snapshot::{self, Decoder, Item, check_signature};
 use super::{testdata, txn};
 use crate::server::snapshots;
 
@@ -30,8 +30,13 @@ fn replayed() -> Tree {
 }
 
 fn loaded(body: &[u8]) -> Tree {
-    let (mut decoder, mut loader) = (Decoder::new(), TreeLoader::new(SEED, TreeOptions::default(), 0));
-    decoder.push(body);
+    received(body).0
+}
+
+/// Loads a body as a leader's, and says what follows it.
+fn received(stream: &[u8]) -> (Tree, Vec<u8>) {
+    let (mut decoder, mut loader) = (Decoder::new(), TreeLoader::of(Source::Leader, SEED, TreeOptions::default(), 0));
+    decoder.push(stream);
     while let Some(item) = decoder.next_item().unwrap() {
         match item {
             Item::Session { id, timeout_ms } => loader.session(id, timeout_ms),
@@ -41,7 +46,12 @@ fn loaded(body: &[u8]) -> Tree {
         }
     }
     assert!(decoder.is_done());
-    loader.finish(ids::Zxid::from_wire(0x1_0000_0010))
+    let body_len = usize::try_from(decoder.decoded_bytes()).unwrap();
+    assert_eq!(decoder.rest(), &stream[body_len..]);
+    let tree = loader.finish(ids::Zxid::from_wire(0x1_0000_0010));
+    tree.check();
+    assert!(!tree.lacks_acls());
+    (tree, stream[body_len..].to_vec())
 }
 
 /// Path, data, ACL and stat of every node, and the sessions, by name. Without the node of the ensemble's configuration,
@@ -85,9 +95,29 @@ fn captured_snapshots_are_the_tree_that_replay_makes() {
 
 #[test]
 fn the_captured_stream_of_an_empty_server_is_an_empty_tree() {
-    let tree = loaded(&testdata::empty_stream());
+    let (tree, rest) = received(&testdata::empty_stream());
+    assert_eq!(check_signature(&rest), Ok(Some(rest.len())));
+    let config = tree.get("/zookeeper/config").unwrap();
+    assert!(config.data().unwrap().as_slice().starts_with(b"server.1="), "the leader wrote its configuration there");
     assert_eq!(tree.node_count(), Tree::new(SEED, TreeOptions::default()).node_count());
     assert_eq!(tree.digest(), EMPTY_DIGEST);
+}
+
+/// A snapshot of any moment and all transactions again, those before it as well, come to the same tree.
+#[test]
+fn all_transactions_again_over_a_captured_snapshot_change_nothing() {
+    let expected = contents(&mut replayed());
+    for file in testdata::snapshots() {
+        for first in 0..16 {
+            let mut tree = loaded(&file[FILE_HEADER_LEN..]);
+            for entry in &testdata::entries()[first..] {
+                tree.apply(&txn::decode(entry, None).unwrap(), &mut Effects::deaf());
+                tree.check();
+            }
+            assert_eq!(contents(&mut tree), expected, "from transaction {first} on");
+            assert_eq!(tree.digest(), replayed().digest());
+        }
+    }
 }
 
 /// Our own snapshot of the replayed tree, in ZooKeeper's form, loads to the same tree.

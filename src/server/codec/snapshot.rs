@@ -10,7 +10,8 @@
 //! Flow       `Encoder`, in that order;  chunks of any size -> `Decoder::push` -> `Decoder::next_item` until `End`.
 //! Invariant  the decoder holds at most what has been pushed and not yet decoded. What comes out does not depend on how
 //!            the bytes were cut.
-//! Absent     what is around the body (magic, checksums, digest), and whether the items make a tree: the loader's part.
+//! Absent     what is around the body in a file (magic, checksums, digest), and whether the items make a tree: the loader's
+//!            part. In a stream ZooKeeper's signature follows, which is not the body's.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -26,6 +27,9 @@ use super::txn::decode_acl;
 
 /// Stands for [`AclList::open`] without an entry in the table: the built-in nodes, and ZooKeeper's null list.
 pub const ACL_KEY_OPEN: i64 = -1;
+
+/// What stands behind the body in a stream, as a ustring.
+const SIGNATURE: &[u8] = b"\0\0\0\x0aBenWasHere";
 
 /// Path of the item that ends the body.
 const END_PATH: &str = "/";
@@ -87,6 +91,11 @@ impl Encoder {
     pub fn end(&mut self) {
         self.end_acl_table();
         Writer::new(&mut self.out).string(Some(END_PATH));
+    }
+
+    /// Appends what follows the end in a stream.
+    pub fn sign(&mut self) {
+        self.out.extend_from_slice(SIGNATURE);
     }
 
     /// What is encoded and was not taken away.
@@ -176,6 +185,8 @@ pub enum SnapshotError {
         /// Where it starts.
         offset_bytes: u64,
     },
+    /// A stream goes on behind its body with something else than the signature.
+    Unsigned,
 }
 
 impl fmt::Display for SnapshotError {
@@ -185,6 +196,7 @@ impl fmt::Display for SnapshotError {
             SnapshotError::TooLarge { offset_bytes } => {
                 write!(f, "the snapshot item at byte {offset_bytes} claims more than {ITEM_LEN_MAX} bytes")
             }
+            SnapshotError::Unsigned => write!(f, "the snapshot's stream does not end with BenWasHere"),
         }
     }
 }
@@ -193,9 +205,22 @@ impl std::error::Error for SnapshotError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             SnapshotError::Damaged { source, .. } => Some(source),
-            SnapshotError::TooLarge { .. } => None,
+            SnapshotError::TooLarge { .. } | SnapshotError::Unsigned => None,
         }
     }
+}
+
+/// Looks for the signature at the start of what follows a stream's body. Returns its length, and `None` while it is cut:
+/// behind it come packets again.
+///
+/// # Errors
+/// `Unsigned`, as soon as a byte differs.
+pub fn check_signature(bytes: &[u8]) -> Result<Option<usize>, SnapshotError> {
+    let seen = &bytes[..bytes.len().min(SIGNATURE.len())];
+    if !SIGNATURE.starts_with(seen) {
+        return Err(SnapshotError::Unsigned);
+    }
+    Ok((seen.len() == SIGNATURE.len()).then_some(SIGNATURE.len()))
 }
 
 /// What is expected next.
@@ -253,7 +278,7 @@ impl Decoder {
         }
         let pending = &self.buffer[self.head..];
         let mut reader = Reader::new(pending);
-        let offset_bytes = self.offset_bytes + self.head as u64;
+        let offset_bytes = self.decoded_bytes();
         match decode_item(self.section, &mut reader) {
             Ok((item, section)) => {
                 self.head = self.buffer.len() - reader.rest().len();
@@ -276,6 +301,11 @@ impl Decoder {
     /// Whether `End` has been reached.
     pub fn is_done(&self) -> bool {
         self.section == Section::Done
+    }
+
+    /// Bytes of the body that are decoded. After `End`: how long the body is.
+    pub fn decoded_bytes(&self) -> u64 {
+        self.offset_bytes + self.head as u64
     }
 
     /// What has been pushed and not decoded. After `End`: what follows the body.

@@ -7,6 +7,58 @@ fn bytes(hex: &str) -> Vec<u8> {
     digits.chunks(2).map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
 }
 
+/// Packets of the quorum port, by name: `net` has them.
+macro_rules! packets {
+    ($($file:literal),* $(,)?) => {
+        [$(($file, bytes(include_str!(concat!("../../../net/testdata/", $file, ".hex"))))),*]
+    };
+}
+
+/// What a leader of ZooKeeper's sent to a learner.
+pub(super) fn from_leader() -> Vec<(&'static str, Vec<u8>)> {
+    packets![
+        "q02_LEADERINFO",
+        "q04_SNAP_header",
+        "q06_NEWLEADER",
+        "q08_UPTODATE",
+        "q09_PING_from_leader",
+        "q11_DIFF_header",
+        "q12_PROPOSAL_failed_multi_from_committedLog",
+        "q13_COMMIT",
+        "q14_TRUNC_header",
+        "q15_PROPOSAL_reconfig",
+        "q16_COMMITANDACTIVATE",
+        "q17_INFORMANDACTIVATE",
+        "q19_SYNC_reply",
+        "q21_REVALIDATE_reply_valid",
+    ]
+    .to_vec()
+}
+
+/// What learners sent to a leader: ZooKeeper's, or a script that ZooKeeper took for one.
+pub(super) fn from_learner() -> Vec<(&'static str, Vec<u8>)> {
+    packets![
+        "q01_OBSERVERINFO",
+        "q03_ACKEPOCH",
+        "q07_ACK_newleader",
+        "q10_PING_reply_empty",
+        "q20_REVALIDATE_request",
+        "j01_FOLLOWERINFO_from_java_sid2",
+        "j02_ACKEPOCH_from_java",
+        "j03_ACK_newleader_from_java",
+        "j04_ACK_after_uptodate_from_java",
+        "j05_PING_reply_from_java",
+        "j06_PING_reply_with_touch_from_java",
+        "j07_ACK_proposal_from_java",
+        "j08_REVALIDATE_from_java",
+        "j1_REQUEST_type_-10_from_java",
+        "j1_REQUEST_type_1_from_java",
+        "j1_REQUEST_type_9_from_java",
+        "j1_REQUEST_type_-11_from_java",
+    ]
+    .to_vec()
+}
+
 macro_rules! captured {
     ($($file:literal),* $(,)?) => { [$(include_str!(concat!("testdata/", $file, ".hex"))),*] };
 }
@@ -38,8 +90,7 @@ pub(super) fn entries() -> Vec<Vec<u8>> {
 
 /// The failed multi among them, sent again by a leader: every operation has type -1 and its old body.
 pub(super) fn failed_multi_again() -> Vec<u8> {
-    let [packet] = captured!["q12_PROPOSAL_failed_multi_from_committedLog"];
-    packet_data(packet)
+    packet_data(include_str!("../../../net/testdata/q12_PROPOSAL_failed_multi_from_committedLog.hex"))
 }
 
 /// A QuorumPacket's data: type i32, zxid i64, data buffer, authinfo vector.

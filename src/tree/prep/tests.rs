@@ -251,6 +251,28 @@ fn a_multi_sees_its_own_effects_and_takes_one_zxid() {
     server.tree.check();
 }
 
+/// ZooKeeper 3.8.0 stops at a create2 in the middle of a multi, and has another tree from then on.
+#[test]
+fn create2_in_a_multi_is_a_create_where_old_members_may_be() {
+    let mut server = Server::new();
+    let multi = |path| Request::Multi(Vec::from([create_as(CreateKind::Create2, path, 0, -1)]));
+    let kinds = |txn: &Txn| match &txn.op {
+        TxnOp::Multi(ops) => ops.iter().map(TxnOp::to_wire).collect::<Vec<i32>>(),
+        other => panic!("{other:?}"),
+    };
+    let txn = server.prepare(&multi("/a"));
+    assert_eq!(kinds(&txn), [15]);
+    server.apply(txn);
+    server.settings.create2_in_multi_as_create = true;
+    let txn = server.prepare(&multi("/b"));
+    assert_eq!(kinds(&txn), [1]);
+    server.apply(txn);
+    let txn = server.prepare(&create_as(CreateKind::Create2, "/c", 0, -1));
+    assert_eq!(txn.op.to_wire(), 15, "alone it is known to all");
+    server.apply(txn);
+    server.tree.check();
+}
+
 #[test]
 fn a_failed_multi_changes_nothing_and_tells_who_failed() {
     let mut server = Server::new();

@@ -51,8 +51,35 @@ fn captured_snapshots_encode_to_their_own_bytes() {
 
 #[test]
 fn what_follows_the_body_is_left_alone() {
-    let (_, rest) = encode_again(&testdata::empty_stream(), 16);
-    assert_eq!(rest, b"\0\0\0\x0aBenWasHere");
+    let stream = [testdata::empty_stream(), b"a packet".to_vec()].concat();
+    for step in [1, 16, stream.len()] {
+        let (body, rest) = encode_again(&stream, step);
+        assert_eq!(rest, b"\0\0\0\x0aBenWasHerea packet");
+        let mut decoder = Decoder::new();
+        for piece in stream.chunks(step) {
+            decoder.push(piece);
+            while !decoder.is_done() && decoder.next_item().unwrap().is_some() {}
+            if decoder.is_done() {
+                break;
+            }
+        }
+        assert_eq!(decoder.decoded_bytes(), body.len() as u64);
+        assert!(rest.starts_with(decoder.rest()));
+    }
+}
+
+#[test]
+fn a_stream_is_signed() {
+    let mut encoder = Encoder::new(0);
+    encoder.sign();
+    let signed = [encoder.bytes(), b"more"].concat();
+    let signature = &signed[4..];
+    for len in 0..14 {
+        assert_eq!(check_signature(&signature[..len]), Ok(None));
+    }
+    assert_eq!(check_signature(signature), Ok(Some(14)));
+    assert_eq!(check_signature(b"\0\0\0\x0aBenWasThere"), Err(SnapshotError::Unsigned));
+    assert_eq!(check_signature(&[1]), Err(SnapshotError::Unsigned));
 }
 
 #[test]
