@@ -12,4 +12,5 @@ pub mod election;
 pub mod electorate;
 pub mod message;
 pub mod quorum;
+pub mod switchboard;
 pub mod vote;
