@@ -27,6 +27,7 @@ fn main() {
     write("fuzz_frame", &frames(&requests));
     write("fuzz_connect", &handshakes());
     write("fuzz_multi", &multis());
+    write("fuzz_election", &elections());
     write("fuzz_txn", &txns());
     write("fuzz_snapshot", &snapshots());
     write("fuzz_zoo_cfg", &zoo_cfgs());
@@ -174,9 +175,28 @@ fn captured(path: &Path) -> Vec<u8> {
     digit_pairs.map(|pair| u8::from_str_radix(pair, 16).expect("hex")).collect()
 }
 
-/// The captures whose names contain `part`, in their names' order.
+/// The captures of the codec's tests whose names contain `part`, in their names' order.
 fn captures(part: &str) -> Vec<Vec<u8>> {
-    let folder = home().join("../src/server/codec/testdata");
+    captures_in("../src/server/codec/testdata", part)
+}
+
+/// Connections from their start, and single notifications without their length; one of them as servers of ours send it.
+fn elections() -> Vec<Vec<u8>> {
+    let notifications = captures_in("../net/testdata", "_notification_");
+    let connections = captures_in("../net/testdata", "_initial_").into_iter().map(|initial| {
+        let frames = notifications.iter().flatten().copied();
+        initial.into_iter().chain(frames).collect::<Vec<u8>>()
+    });
+    let mut ours = Vec::new();
+    let mut notification = net::election::decode_notification(&notifications[0][4..]).expect("a capture");
+    notification.capabilities = Some(0);
+    net::election::encode_notification(&notification, &mut ours);
+    let bodies = notifications.iter().chain([&ours]).map(|frame| frame[4..].to_vec());
+    connections.chain(bodies).collect()
+}
+
+fn captures_in(folder: &str, part: &str) -> Vec<Vec<u8>> {
+    let folder = home().join(folder);
     let mut paths: Vec<PathBuf> =
         fs::read_dir(folder).expect("the captures are there").map(|entry| entry.expect("listed").path()).collect();
     paths.sort();

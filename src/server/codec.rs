@@ -4,6 +4,7 @@
 //! Invariant  bytes come from clients, from a log or from another server: what is not understood is a `DecodeError`,
 //!            never a panic. Encoding cannot fail.
 
+pub mod election;
 pub mod reply;
 pub mod request;
 pub mod snapshot;
