@@ -28,6 +28,7 @@ fn main() {
     write("fuzz_connect", &handshakes());
     write("fuzz_multi", &multis());
     write("fuzz_election", &elections());
+    write("fuzz_config_text", &ensemble_configs());
     write("fuzz_txn", &txns());
     write("fuzz_snapshot", &snapshots());
     write("fuzz_zoo_cfg", &zoo_cfgs());
@@ -193,6 +194,17 @@ fn elections() -> Vec<Vec<u8>> {
     net::election::encode_notification(&notification, &mut ours);
     let bodies = notifications.iter().chain([&ours]).map(|frame| frame[4..].to_vec());
     connections.chain(bodies).collect()
+}
+
+/// What the captured notifications carry, and a configuration with every kind of line.
+fn ensemble_configs() -> Vec<Vec<u8>> {
+    let every = "server.1=a:1:2|b:3:4:observer;2181\nserver.2=[::1]:5:6;[::]:7\ngroup.1=1:2\nweight.2=3\nversion=1f";
+    let frames = captures_in("../net/testdata", "_notification_");
+    let config = |frame: &Vec<u8>| {
+        let notification = net::election::decode_notification(&frame[4..]).expect("a capture");
+        notification.config.map(|text| text.into_owned().into_bytes())
+    };
+    frames.iter().filter_map(config).chain([every.as_bytes().to_vec()]).collect()
 }
 
 fn captures_in(folder: &str, part: &str) -> Vec<Vec<u8>> {
