@@ -216,7 +216,7 @@ impl Election {
         }
         let is_looking = notification.state == PeerState::Looking;
         if !self.electorate.is_voter(from) {
-            self.answer_stranger(from, now, out);
+            self.answer_stranger(from, notification.is_ringkeeper, now, out);
         } else if self.state != PeerState::Looking {
             if is_looking {
                 self.send(from, self.current, self.current_round, out);
@@ -374,15 +374,17 @@ impl Election {
         is_other
     }
 
-    /// Servers without a vote are always told what we have; while we look that is what we had, in the present round.
-    fn answer_stranger(&mut self, to: Sid, now: Millis, out: &mut Vec<ElectionAction>) {
+    /// Servers without a vote are always told what we have; while we look that is what we had, in the present round, as in
+    /// Java. It makes observers elect a leader that has just died, so those of ours are told what we want instead.
+    fn answer_stranger(&mut self, to: Sid, is_ringkeeper: bool, now: Millis, out: &mut Vec<ElectionAction>) {
         if now >= self.stranger_window_end {
             self.stranger_window_end = now.plus(STRANGER_WINDOW_MS);
             self.stranger_answers = 0;
         }
         if self.stranger_answers < STRANGER_ANSWERS_MAX {
             self.stranger_answers += 1;
-            self.send(to, self.current, self.round, out);
+            let is_wish = is_ringkeeper && self.running.is_some();
+            self.send(to, if is_wish { self.proposal } else { self.current }, self.round, out);
         }
     }
 
