@@ -27,7 +27,12 @@ fn main() {
     write("fuzz_frame", &frames(&requests));
     write("fuzz_connect", &handshakes());
     write("fuzz_multi", &multis());
+<<<<<<< HEAD
     write("fuzz_quorum", &quorum());
+=======
+    write("fuzz_election", &elections());
+    write("fuzz_config_text", &ensemble_configs());
+>>>>>>> election
     write("fuzz_txn", &txns());
     write("fuzz_snapshot", &snapshots());
     write("fuzz_zoo_cfg", &zoo_cfgs());
@@ -175,11 +180,47 @@ fn captured(path: &Path) -> Vec<u8> {
     digit_pairs.map(|pair| u8::from_str_radix(pair, 16).expect("hex")).collect()
 }
 
-/// The captures whose names contain `part`, in their names' order.
+/// The captures of the codec's tests whose names contain `part`, in their names' order.
 fn captures(part: &str) -> Vec<Vec<u8>> {
+<<<<<<< HEAD
     let folders = ["../src/server/codec/testdata", "../net/testdata"].map(|folder| home().join(folder));
     let listed = folders.iter().flat_map(|folder| fs::read_dir(folder).expect("the captures are there"));
     let mut paths: Vec<PathBuf> = listed.map(|entry| entry.expect("listed").path()).collect();
+=======
+    captures_in("../src/server/codec/testdata", part)
+}
+
+/// Connections from their start, and single notifications without their length; one of them as servers of ours send it.
+fn elections() -> Vec<Vec<u8>> {
+    let notifications = captures_in("../net/testdata", "_notification_");
+    let connections = captures_in("../net/testdata", "_initial_").into_iter().map(|initial| {
+        let frames = notifications.iter().flatten().copied();
+        initial.into_iter().chain(frames).collect::<Vec<u8>>()
+    });
+    let mut ours = Vec::new();
+    let mut notification = net::election::decode_notification(&notifications[0][4..]).expect("a capture");
+    notification.capabilities = Some(0);
+    net::election::encode_notification(&notification, &mut ours);
+    let bodies = notifications.iter().chain([&ours]).map(|frame| frame[4..].to_vec());
+    connections.chain(bodies).collect()
+}
+
+/// What the captured notifications carry, and a configuration with every kind of line.
+fn ensemble_configs() -> Vec<Vec<u8>> {
+    let every = "server.1=a:1:2|b:3:4:observer;2181\nserver.2=[::1]:5:6;[::]:7\ngroup.1=1:2\nweight.2=3\nversion=1f";
+    let frames = captures_in("../net/testdata", "_notification_");
+    let config = |frame: &Vec<u8>| {
+        let notification = net::election::decode_notification(&frame[4..]).expect("a capture");
+        notification.config.map(|text| text.into_owned().into_bytes())
+    };
+    frames.iter().filter_map(config).chain([every.as_bytes().to_vec()]).collect()
+}
+
+fn captures_in(folder: &str, part: &str) -> Vec<Vec<u8>> {
+    let folder = home().join(folder);
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir(folder).expect("the captures are there").map(|entry| entry.expect("listed").path()).collect();
+>>>>>>> election
     paths.sort();
     paths.retain(|path| path.to_string_lossy().contains(part));
     assert!(!paths.is_empty(), "no capture is named {part}");

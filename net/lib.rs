@@ -7,6 +7,7 @@
 
 pub mod buffer;
 pub mod conn;
+pub mod election;
 pub mod error;
 pub mod frame;
 pub mod jute;

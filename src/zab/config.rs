@@ -307,11 +307,21 @@ fn split_host(text: &str) -> Option<(&str, &str)> {
     (!host.is_empty() && !host.contains(is_odd)).then_some((host, rest))
 }
 
+/// Reads `bytes` as a peer's configuration.
+///
+/// # Panics
+/// When what was read is not read again from its own text, which is a bug.
+pub fn fuzz_config_text(bytes: &[u8]) {
+    let Ok(text) = core::str::from_utf8(bytes) else { return };
+    if let Ok(config) = EnsembleConfig::parse(text) {
+        assert_eq!(EnsembleConfig::parse(&config.to_text()), Ok(config));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::format;
     use alloc::string::ToString;
-    use alloc::vec;
 
     use proptest::prelude::*;
 
@@ -420,9 +430,7 @@ mod tests {
                 0..6,
             )
         ) {
-            if let Ok(config) = EnsembleConfig::parse(&lines.join("\n")) {
-                prop_assert_eq!(EnsembleConfig::parse(&config.to_text()), Ok(config));
-            }
+            fuzz_config_text(lines.join("\n").as_bytes());
         }
     }
 
@@ -430,7 +438,6 @@ mod tests {
     fn groups_without_servers_are_kept() {
         let config = EnsembleConfig::parse("group.1=4").unwrap();
         assert_eq!(config.to_text(), "group.1=4\nversion=0");
-        assert_eq!(config.voters().len(), 0);
-        assert_eq!(config.members().keys().collect::<Vec<_>>(), vec![&Sid::new(0); 0]);
+        assert!(config.voters().is_empty());
     }
 }

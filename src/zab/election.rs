@@ -34,6 +34,8 @@ use crate::config::EnsembleConfig;
 use crate::electorate::Electorate;
 use crate::vote::{ABSTAINING, CountedVote, NOTIFICATION_VERSION, Notification, PeerState, Vote, sid_to_wire};
 
+mod counting;
+
 /// Answers to servers that do not vote, per second. Two servers that both take the other for a stranger would otherwise
 /// answer each other for ever. Enough for some hundred observers that all lose their leader at once, which ask again.
 const STRANGER_ANSWERS_MAX: u32 = 1024;
@@ -89,13 +91,15 @@ pub enum ElectionAction {
         /// The round in which it did.
         round: i64,
     },
-    /// A peer knows a newer committed configuration. When it is accepted: `on_config`, then `start`.
+    /// A peer knows a newer committed configuration. `on_config` when it is accepted.
     NewerConfig(Arc<EnsembleConfig>),
 }
 
 /// What is only there while an election runs.
 #[derive(Debug)]
 struct Running {
+    /// With which it was started.
+    candidacy: Candidacy,
     /// What we voted for before we heard anybody.
     initial: Vote,
     /// Votes of this round, ours included (Java's recvset).
@@ -179,6 +183,7 @@ impl Election {
         let initial = self.initial_vote(candidacy);
         self.proposal = initial;
         self.running = Some(Running {
+            candidacy,
             initial,
             received: BTreeMap::new(),
             established: BTreeMap::new(),
@@ -211,7 +216,7 @@ impl Election {
         }
         let is_looking = notification.state == PeerState::Looking;
         if !self.electorate.is_voter(from) {
-            self.answer_stranger(from, now, out);
+            self.answer_stranger(from, notification.is_ringkeeper, now, out);
         } else if self.state != PeerState::Looking {
             if is_looking {
                 self.send(from, self.current, self.current_round, out);
@@ -261,24 +266,28 @@ impl Election {
         self.on_reachable(sid, false, now, out);
     }
 
-    /// Another configuration is committed or proposed. With other members the rounds begin again and an election that was
-    /// under way is abandoned; `start` begins the next.
-    pub fn on_config(&mut self, committed: Arc<EnsembleConfig>, last_seen: Option<Arc<EnsembleConfig>>) {
-        let is_other = !self.electorate.committed().is_same_membership(&committed);
-        self.config_text = committed.to_text().into();
-        self.electorate = Electorate::new(committed, last_seen);
+    /// Another configuration is committed or proposed. With other members the rounds begin again from nothing, and an
+    /// election that is under way begins anew.
+    pub fn on_config(
+        &mut self,
+        committed: Arc<EnsembleConfig>,
+        last_seen: Option<Arc<EnsembleConfig>>,
+        now: Millis,
+        out: &mut Vec<ElectionAction>,
+    ) {
+        let next = Electorate::new(committed, last_seen);
+        let is_other = !next.committed().is_same_membership(self.electorate.committed());
         if is_other {
             self.round = 0;
-            self.running = None;
         }
+        let changes = is_other || next.proposed() != self.electorate.proposed();
+        self.config_text = next.committed().to_text().into();
+        self.electorate = next;
         let electorate = &self.electorate;
         self.early.retain(|sid, _| electorate.is_voter(*sid));
         self.unreachable.retain(|sid| electorate.is_voter(*sid));
-        if let Some(running) = &mut self.running {
-            let is_valid = |vote: &CountedVote| vote.vote.leader().is_some_and(|leader| electorate.is_voter(leader));
-            running.received.retain(|sid, vote| electorate.is_voter(*sid) && is_valid(vote));
-            running.established.retain(|sid, vote| electorate.is_voter(*sid) && is_valid(vote));
-            running.decide_at = None;
+        if let Some(candidacy) = self.running.as_ref().filter(|_| changes).map(|running| running.candidacy) {
+            self.start(candidacy, now, out);
         }
         self.check();
     }
@@ -339,11 +348,6 @@ impl Election {
         Vote { leader: if is_voter { sid_to_wire(self.me) } else { Vote::NONE.leader }, ..facts }
     }
 
-    /// Whether `new` is to be preferred. A server without weight is only ever elected by itself.
-    fn beats(&self, new: &Vote, old: &Vote) -> bool {
-        new.leader().is_some_and(|leader| self.electorate.weight(leader) > 0) && new > old
-    }
-
     fn state_under(&self, leader: Sid) -> PeerState {
         match self.is_participant() {
             _ if leader == self.me => PeerState::Leading,
@@ -370,151 +374,17 @@ impl Election {
         is_other
     }
 
-    /// A voter's notification while we look.
-    fn count(&mut self, from: Sid, notification: &Notification, now: Millis, out: &mut Vec<ElectionAction>) {
-        if self.running.is_none() {
-            self.early.insert(from, notification.clone());
-            return;
-        }
-        if !notification.vote.leader().is_some_and(|leader| self.electorate.is_voter(leader)) {
-            return;
-        }
-        match notification.state {
-            PeerState::Looking => self.count_looking(from, notification, out),
-            PeerState::Following | PeerState::Leading => self.count_established(from, notification, out),
-            PeerState::Observing => return,
-        }
-        self.settle(now, out);
-    }
-
-    fn count_looking(&mut self, from: Sid, notification: &Notification, out: &mut Vec<ElectionAction>) {
-        let Some(running) = &mut self.running else { return };
-        let initial = running.initial;
-        if initial.zxid == ABSTAINING || notification.vote.zxid == ABSTAINING || notification.round < self.round {
-            return;
-        }
-        if notification.round > self.round {
-            self.round = notification.round;
-            running.received.clear();
-            let is_better = self.beats(&notification.vote, &initial);
-            self.adopt(if is_better { notification.vote } else { initial }, out);
-        } else if self.beats(&notification.vote, &self.proposal) {
-            self.adopt(notification.vote, out);
-        }
-        if let Some(running) = &mut self.running {
-            running.received.insert(from, CountedVote::new(notification, 0));
-        }
-    }
-
-    /// From somebody who has a leader: join it when a quorum has it and it says so itself.
-    fn count_established(&mut self, from: Sid, notification: &Notification, out: &mut Vec<ElectionAction>) {
-        let Some(running) = &mut self.running else { return };
-        let theirs = CountedVote::new(notification, notification.version);
-        let is_our_round = notification.round == self.round;
-        if is_our_round {
-            // Without its version, as in Java: within a round the leader alone decides, so that it does not matter who has
-            // taken over the new epoch already.
-            running.received.insert(from, CountedVote::new(notification, 0));
-        }
-        running.established.insert(from, theirs);
-        let joins = (is_our_round && self.electorate_has(&theirs, |running| &running.received))
-            || self.electorate_has(&theirs, |running| &running.established);
-        if joins {
-            self.round = notification.round;
-            self.decide(notification.vote, out);
-        }
-    }
-
-    /// Whether a quorum of `votes` agrees with `theirs` and the leader itself is among those who say that it leads.
-    fn electorate_has(&self, theirs: &CountedVote, votes: fn(&Running) -> &BTreeMap<Sid, CountedVote>) -> bool {
-        let (Some(running), Some(leader)) = (&self.running, theirs.vote.leader()) else { return false };
-        let votes = votes(running);
-        let leads = if leader == self.me {
-            theirs.round == self.round
-        } else {
-            votes.get(&leader).is_some_and(|vote| vote.state == PeerState::Leading)
-        };
-        leads && self.electorate.is_quorum(|sid| votes.get(&sid).is_some_and(|vote| vote.agrees(theirs)))
-    }
-
-    /// Our proposal as a counted vote.
-    fn mine(&self) -> CountedVote {
-        let (vote, round) = (self.proposal, self.round);
-        CountedVote { vote, round, state: PeerState::Looking, version: 0, is_ringkeeper: true }
-    }
-
-    /// Another proposal, or the same in another round.
-    fn adopt(&mut self, proposal: Vote, out: &mut Vec<ElectionAction>) {
-        self.proposal = proposal;
-        if let Some(running) = &mut self.running {
-            running.decide_at = None;
-        }
-        self.propose(out);
-    }
-
-    /// Tells every voter our proposal; what we tell ourselves is counted at once.
-    fn propose(&mut self, out: &mut Vec<ElectionAction>) {
-        for to in self.electorate.voters().iter().filter(|to| **to != self.me) {
-            self.send(*to, self.proposal, self.round, out);
-        }
-        let mine = self.mine();
-        let counts = self.electorate.is_voter(self.me) && self.proposal.leader().is_some();
-        if let Some(running) = &mut self.running
-            && counts
-            && running.initial.zxid != ABSTAINING
-        {
-            running.received.insert(self.me, mine);
-        }
-    }
-
-    /// Decides for our proposal when a quorum agrees with it and there is nothing to wait for any more.
-    fn settle(&mut self, now: Millis, out: &mut Vec<ElectionAction>) {
-        let mine = self.mine();
-        let is_unanimous = self.is_unanimous();
-        let settle_ms = self.settings.settle_ms;
-        let Some(running) = &mut self.running else { return };
-        if !self.electorate.is_quorum(|sid| running.received.get(&sid).is_some_and(|vote| vote.agrees(&mine))) {
-            running.decide_at = None;
-            return;
-        }
-        let decide_at = *running.decide_at.get_or_insert(now.plus(settle_ms));
-        if is_unanimous || now >= decide_at {
-            self.decide(self.proposal, out);
-        }
-    }
-
-    /// Whether every voter that can be reached, and the proposed leader among them, is one of us and wants our proposal.
-    fn is_unanimous(&self) -> bool {
-        let Some(running) = &self.running else { return false };
-        let mine = self.mine();
-        let supports = |vote: &CountedVote| {
-            let has_it = vote.state != PeerState::Looking && vote.round == mine.round;
-            vote.agrees(&mine) || (has_it && vote.vote.leader == mine.vote.leader)
-        };
-        self.electorate.voters().iter().all(|sid| match running.received.get(sid) {
-            Some(vote) if supports(vote) => vote.is_ringkeeper,
-            _ => self.unreachable.contains(sid),
-        }) && !self.unreachable.iter().any(|sid| mine.vote.is_for(*sid))
-    }
-
-    fn decide(&mut self, vote: Vote, out: &mut Vec<ElectionAction>) {
-        let leader = vote.leader().expect("only votes for voters are counted");
-        self.current = vote;
-        self.current_round = self.round;
-        self.state = self.state_under(leader);
-        self.running = None;
-        out.push(ElectionAction::Elected { leader, vote, round: self.round });
-    }
-
-    /// Servers without a vote are always told what we have; while we look that is what we had, in the present round.
-    fn answer_stranger(&mut self, to: Sid, now: Millis, out: &mut Vec<ElectionAction>) {
+    /// Servers without a vote are always told what we have; while we look that is what we had, in the present round, as in
+    /// Java. It makes observers elect a leader that has just died, so those of ours are told what we want instead.
+    fn answer_stranger(&mut self, to: Sid, is_ringkeeper: bool, now: Millis, out: &mut Vec<ElectionAction>) {
         if now >= self.stranger_window_end {
             self.stranger_window_end = now.plus(STRANGER_WINDOW_MS);
             self.stranger_answers = 0;
         }
         if self.stranger_answers < STRANGER_ANSWERS_MAX {
             self.stranger_answers += 1;
-            self.send(to, self.current, self.round, out);
+            let is_wish = is_ringkeeper && self.running.is_some();
+            self.send(to, if is_wish { self.proposal } else { self.current }, self.round, out);
         }
     }
 

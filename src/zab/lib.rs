@@ -18,5 +18,6 @@ pub mod outbox;
 pub mod peer;
 pub mod quorum;
 pub mod settings;
+pub mod switchboard;
 pub mod sync;
 pub mod vote;
