@@ -27,12 +27,9 @@ fn main() {
     write("fuzz_frame", &frames(&requests));
     write("fuzz_connect", &handshakes());
     write("fuzz_multi", &multis());
-<<<<<<< HEAD
     write("fuzz_quorum", &quorum());
-=======
     write("fuzz_election", &elections());
     write("fuzz_config_text", &ensemble_configs());
->>>>>>> election
     write("fuzz_txn", &txns());
     write("fuzz_snapshot", &snapshots());
     write("fuzz_zoo_cfg", &zoo_cfgs());
@@ -182,11 +179,9 @@ fn captured(path: &Path) -> Vec<u8> {
 
 /// The captures of the codec's tests whose names contain `part`, in their names' order.
 fn captures(part: &str) -> Vec<Vec<u8>> {
-<<<<<<< HEAD
     let folders = ["../src/server/codec/testdata", "../net/testdata"].map(|folder| home().join(folder));
     let listed = folders.iter().flat_map(|folder| fs::read_dir(folder).expect("the captures are there"));
     let mut paths: Vec<PathBuf> = listed.map(|entry| entry.expect("listed").path()).collect();
-=======
     captures_in("../src/server/codec/testdata", part)
 }
 
@@ -220,7 +215,6 @@ fn captures_in(folder: &str, part: &str) -> Vec<Vec<u8>> {
     let folder = home().join(folder);
     let mut paths: Vec<PathBuf> =
         fs::read_dir(folder).expect("the captures are there").map(|entry| entry.expect("listed").path()).collect();
->>>>>>> election
     paths.sort();
     paths.retain(|path| path.to_string_lossy().contains(part));
     assert!(!paths.is_empty(), "no capture is named {part}");

@@ -8,15 +8,21 @@
 
 use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use glommio::timer::sleep;
 
 use super::clock;
 use super::frontend::Frontend;
+use super::link::messages::FromLink;
 use super::mesh::Inlet;
 use super::messages::{FromLog, ToReplica, ToServe};
 use super::metrics::Latency;
 use super::notify::Notify;
 use super::replica::{Now, Replica};
+
+/// Between two looks at a member's time limits, the shortest of which are tens of ms.
+const MEMBER_TICK: Duration = Duration::from_millis(5);
 
 /// What lives on one executor, besides the log.
 pub struct Core {
@@ -135,7 +141,27 @@ impl Core {
     /// Takes in what the log says, and announces what the disk holds.
     pub async fn hear_log(self: Rc<Self>, inlet: Inlet<FromLog>) {
         while let Some(reports) = inlet.receive().await {
-            reports.into_iter().for_each(|report| self.replica().on_log(report));
+            let now = Now::read();
+            self.order(now, |replica| reports.into_iter().for_each(|report| replica.on_log(report, now)));
+            self.announce().await;
+        }
+    }
+
+    /// Takes in what other members' connections bring.
+    pub async fn hear_link(self: Rc<Self>, inlet: Inlet<FromLink>) {
+        while let Some(messages) = inlet.receive().await {
+            let now = Now::read();
+            self.order(now, |replica| replica.on_link(messages.into_iter(), now));
+            self.announce().await;
+        }
+    }
+
+    /// The member's clock.
+    pub async fn tick_member(self: Rc<Self>) {
+        loop {
+            sleep(MEMBER_TICK).await;
+            let now = Now::read();
+            self.order(now, |replica| replica.on_member_tick(now));
             self.announce().await;
         }
     }

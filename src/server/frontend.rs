@@ -38,6 +38,7 @@ use super::messages::{Asked, ConnId, Origin, ToReplica};
 use super::metrics::{Counter, Latency, Metrics};
 use super::notify::Notify;
 use super::replica::Now;
+use super::replica::member::Mode;
 use super::settings::ServeSettings;
 use super::shared::Shared;
 use connection::{Conn, Phase};
@@ -82,6 +83,8 @@ pub struct Frontend {
     tree: Rc<RefCell<Tree>>,
     to_replica: Outlet<ToReplica>,
     shared: Arc<Shared>,
+    /// What this server is to clients.
+    mode: Mode,
     /// `globalOutstandingLimit` and the like count for the server: this core's part of them is one of so many.
     serve_cores: usize,
     slots: Vec<Slot>,
@@ -128,6 +131,7 @@ impl Frontend {
         to_replica: Outlet<ToReplica>,
         shared: Arc<Shared>,
     ) -> Frontend {
+        let settings_mode = settings.first_mode;
         let watches = Watches::new(settings.hash_seed);
         let handshakes =
             throttle::HandshakeBucket::new(settings.config.local.connection_throttle.clone(), settings.started);
@@ -137,6 +141,7 @@ impl Frontend {
             tree,
             to_replica,
             shared,
+            mode: settings_mode,
             serve_cores,
             slots: Vec::new(),
             free: Vec::new(),

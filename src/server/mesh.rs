@@ -144,6 +144,11 @@ impl<T: Send + Weigh + 'static> Outlet<T> {
 }
 
 impl<T: Send + 'static> Outlet<T> {
+    /// Whether the receiver lives on the same executor.
+    pub fn is_near(&self) -> bool {
+        matches!(self.0, Sending::Near(_))
+    }
+
     /// Whether everything that was posted is under way. An executor that ended before would take the rest with it.
     pub fn is_drained(&self) -> bool {
         match &self.0 {

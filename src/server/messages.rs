@@ -26,6 +26,7 @@ use super::admin::Word;
 use super::admin::report::ConnFacts;
 use super::mesh::Weigh;
 use super::metrics::Metrics;
+use super::replica::member::Mode;
 
 /// A connection, by the slot it has on its core. The generation tells it from earlier tenants of the slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -128,7 +129,18 @@ pub enum ToReplica {
         cxid: Xid,
     },
     /// Answer when everything that is committed now has been said.
-    Sync(Asked),
+    Sync {
+        /// Who asks.
+        asked: Asked,
+        /// Its session.
+        session: SessionId,
+        /// The client's number of the request.
+        cxid: Xid,
+        /// The record behind the header.
+        body: Bytes,
+        /// Identities of the connection.
+        identities: Arc<[Identity]>,
+    },
     /// Somebody heard from a session.
     Touch(SessionId),
     /// A connection with a session is gone.
@@ -199,6 +211,12 @@ pub enum ToServe {
     Expiring(ConnId),
     /// The log has caught up: clients may be read again.
     Relief,
+    /// What this server is to clients from now on. Without a leader it closes their connections.
+    Stands(Mode),
+    /// Another tree takes the place of this core's. Nobody is being served.
+    Replace(Arc<Tree>),
+    /// The same, said to a core that shares the replica's tree: it is there already.
+    Replaced,
     /// Gather what a word needs.
     Ask(SurveyId, Word),
     /// A part of what was asked for.

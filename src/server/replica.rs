@@ -6,10 +6,12 @@
 //! Absent     connections and replies (`frontend`), and the disk itself: the log role moves `durable` forward.
 
 mod announce;
+pub mod member;
 mod sessions;
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,6 +27,7 @@ use tree::prep::{Prep, PrepContext, PrepSettings};
 use tree::request::Request;
 use tree::session::{SessionTracker, Standing};
 use tree::tree::Tree;
+use zab::message::LinkId;
 
 use super::admin::Word;
 use super::codec;
@@ -34,7 +37,9 @@ use super::messages::{Asked, Committed, Facts, ReplicaFacts, SurveyId, ToReplica
 use super::metrics::Metrics;
 use super::notify::Notify;
 use super::shared::{Room, Shared};
+use super::snapshots::SnapshotGate;
 use super::storage::LogPort;
+use member::{Member, MemberParts};
 
 /// The two clocks at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +74,23 @@ pub struct ReplicaParts {
     pub sessions: SessionTracker,
     /// The next session's id.
     pub first_session: SessionId,
+    /// Unit of expiry, ms.
+    pub tick_ms: i64,
+    /// Where snapshots belong.
+    pub snapshot_dir: Rc<RefCell<PathBuf>>,
+    /// Who is told when a snapshot must not be completed.
+    pub snapshot_gate: Rc<SnapshotGate>,
+    /// What makes it one of an ensemble; `None` for a standalone server.
+    pub member: Option<MemberParts>,
+}
+
+/// Where a session is used from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Holder {
+    /// A connection of this server.
+    Here(Origin),
+    /// A learner of this leader, by its link.
+    There(LinkId),
 }
 
 /// No snapshot is due, whatever comes.
@@ -83,7 +105,7 @@ pub struct Replica {
     prep: Prep,
     settings: PrepSettings,
     sessions: SessionTracker,
-    owners: HashMap<SessionId, Origin>,
+    owners: HashMap<SessionId, Holder>,
     /// Expired, marked as closing, and not yet given to the log. At most as many as there are sessions.
     expired: VecDeque<SessionId>,
     log: Rc<LogPort>,
@@ -96,6 +118,8 @@ pub struct Replica {
     outstanding: VecDeque<Arc<Committed>>,
     prepared: Zxid,
     durable: Zxid,
+    /// What may be announced: what is durable, at a standalone server; what a quorum has, at a member.
+    committed: Zxid,
     announced: Zxid,
     /// Bytes that wait for the disk, or are being written, above which clients are not read: a quarter of what the
     /// log itself takes, so that what is already received always fits.
@@ -105,6 +129,10 @@ pub struct Replica {
     synced_bytes: u64,
     force_sync: bool,
     next_session: i64,
+    tick_ms: i64,
+    snapshot_dir: Rc<RefCell<PathBuf>>,
+    snapshot_gate: Rc<SnapshotGate>,
+    member: Option<Box<Member>>,
     accepting: bool,
     /// Transactions and bytes of log since the last snapshot was begun, and the numbers at which the next one is due.
     since_snapshot: (u64, u64),
@@ -131,10 +159,17 @@ impl Replica {
             behind_bytes,
             mut sessions,
             first_session,
+            tick_ms,
+            snapshot_dir,
+            snapshot_gate,
+            member,
         } = parts;
         let last = tree.borrow().last_zxid();
-        for (session, timeout_ms) in tree.borrow().sessions() {
-            sessions.track(session, timeout_ms, now);
+        // A member tracks sessions while it leads.
+        if member.is_none() {
+            for (session, timeout_ms) in tree.borrow().sessions() {
+                sessions.track(session, timeout_ms, now);
+            }
         }
         Replica {
             tree,
@@ -152,12 +187,17 @@ impl Replica {
             outstanding: VecDeque::new(),
             prepared: last,
             durable: last,
+            committed: last,
             announced: last,
             behind_bytes,
             logged_bytes: 0,
             synced_bytes: 0,
             force_sync,
             next_session: first_session.to_i64(),
+            tick_ms,
+            snapshot_dir,
+            snapshot_gate,
+            member: member.map(|parts| Box::new(Member::new(parts, last, now))),
             accepting: true,
             since_snapshot: (0, 0),
             snapshot_at: NOT_DUE,
@@ -171,9 +211,11 @@ impl Replica {
     /// out at once: heartbeats count and operators are answered while writes wait.
     pub fn handle(&mut self, message: ToReplica, now: Now) {
         match message {
-            ToReplica::Touch(session) => self.touch(session, now),
+            ToReplica::Touch(session) if self.leads() => self.touch(session, now),
+            ToReplica::Touch(session) => self.note_touch(session),
             ToReplica::Ask(survey, word) => self.ask(survey, word),
             ToReplica::Facts(survey, facts) => self.tell(survey.core, ToServe::Facts(survey, facts)),
+            message if !self.leads() => self.forward(message),
             message if !self.held.is_empty() || self.must_wait() => self.held.push_back(message),
             message => self.handle_in_order(message, now),
         }
@@ -197,7 +239,8 @@ impl Replica {
                 self.attach(origin, session, attached, timeout_ms, seen, now);
             }
             ToReplica::Close { asked, session, cxid } => self.close_session(asked, session, cxid, now),
-            ToReplica::Sync(Asked { origin, ticket }) => {
+            ToReplica::Sync { asked, .. } if self.member.is_some() => self.sync_here(asked),
+            ToReplica::Sync { asked: Asked { origin, ticket }, .. } => {
                 self.tell(origin.core, ToServe::Synced { conn: origin.conn, ticket });
             }
             ToReplica::Detach { origin, session } => self.detach(origin, session),
@@ -210,7 +253,7 @@ impl Replica {
         if self.sessions.standing(write.session) != Standing::Open {
             return self.tell(origin.core, ToServe::Dropped { conn: origin.conn, ticket });
         }
-        if self.owners.get(&write.session) != Some(&origin) {
+        if self.is_foreign(write.session, origin) {
             return self.tell(origin.core, ToServe::Kicked(origin.conn));
         }
         if self.refuses_writes() {
@@ -328,7 +371,8 @@ impl Replica {
     }
 
     fn order(&mut self, request: &Request<'_>, order: &Order<'_>, now: Now) {
-        // A standalone server has no epochs: ZooKeeper lets the counter run on into the high half, and so do we.
+        // A standalone server has no epochs: ZooKeeper lets the counter run on into the high half, and so do we. A leader
+        // resigns before that.
         let zxid = Zxid::from_u64(self.prepared.to_u64() + 1);
         let context = PrepContext {
             session: order.session,
@@ -341,11 +385,35 @@ impl Replica {
             settings: &self.settings,
         };
         let mut txn = self.prep.prepare(&self.tree.borrow(), &context, request);
-        let entry_len = self.log.append(&mut txn) as u64;
         self.prepared = zxid;
+        if self.member.is_some() {
+            let entry = self.log.encode(&mut txn);
+            self.outstanding.push_back(Arc::new(Committed { txn, asked: order.asked, prepared_at: now.instant }));
+            return self.propose(zxid, entry, now);
+        }
+        let entry_len = self.log.append(&mut txn) as u64;
         self.logged_bytes += entry_len;
         self.count_towards_snapshot(1, entry_len);
         self.outstanding.push_back(Arc::new(Committed { txn, asked: order.asked, prepared_at: now.instant }));
+    }
+
+    /// A session's next id. Another member makes others: the top byte is this one's.
+    fn new_session_id(&mut self) -> SessionId {
+        let session = SessionId::new(self.next_session);
+        self.next_session = self.next_session.wrapping_add(1);
+        session
+    }
+
+    /// Whether a session is used from elsewhere. What nobody has used since this member leads is taken by who uses it.
+    fn is_foreign(&mut self, session: SessionId, origin: Origin) -> bool {
+        let holder = self.owners.get(&session).copied();
+        match holder {
+            None if self.member.is_some() => {
+                self.owners.insert(session, Holder::Here(origin));
+                false
+            }
+            holder => holder != Some(Holder::Here(origin)),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::replica::member::Mode;
 use crate::config::{Auth, Config, Ensemble, Whitelist};
 use ids::Millis;
 use tree::owner::OwnerRules;
@@ -39,6 +40,8 @@ pub struct ServeSettings {
     pub layout: String,
     /// For `conf`.
     pub config: Config,
+    /// What this server is to clients before it says otherwise.
+    pub first_mode: Mode,
     /// Where snapshots are.
     pub snapshot_dir: PathBuf,
     /// Where the log is.
@@ -64,6 +67,7 @@ impl ServeSettings {
             schemes: Schemes { digest: local.auth.digest_enabled, skip_acl: ensemble.skip_acl },
             started,
             layout: layout.replace('\n', "; "),
+            first_mode: if config.ensemble_members.is_some() { Mode::Idle } else { Mode::Standalone },
             snapshot_dir: snapshot_dir.to_owned(),
             log_dir: log_dir.to_owned(),
             config,

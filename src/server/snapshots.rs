@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use glommio::timer::sleep;
+use ids::Zxid;
 use storage::{OsDisk, SnapshotError, SnapshotWriter};
 use tree::snapshot::{SnapshotHead, SnapshotItem};
 use tree::tree::Tree;
@@ -28,6 +29,25 @@ const REST: Duration = Duration::from_millis(10);
 
 /// Bytes of the metadata behind the body: zxid, digest, number of nodes.
 const METADATA_LEN: usize = 24;
+
+/// Keeps a snapshot of a state that is about to be replaced from being completed.
+#[derive(Debug, Default)]
+pub struct SnapshotGate {
+    is_writing: std::cell::Cell<bool>,
+    is_abandoned: std::cell::Cell<bool>,
+}
+
+impl SnapshotGate {
+    /// Whether one is being written.
+    pub fn is_writing(&self) -> bool {
+        self.is_writing.get()
+    }
+
+    /// The one that is being written is not wanted any more.
+    pub fn abandon(&self) {
+        self.is_abandoned.set(self.is_writing.get());
+    }
+}
 
 /// Encodes an item of a snapshot.
 pub fn encode(item: SnapshotItem<'_>, encoder: &mut Encoder) {
@@ -75,11 +95,16 @@ async fn write_body(tree: &Rc<RefCell<Tree>>, dir: &Path, head: &SnapshotHead) -
     }
     encoder.end();
     writer.write(encoder.bytes()).await?;
+    writer.finish(&metadata(head.zxid, head.digest, head.nodes)).await
+}
+
+/// What a snapshot's metadata says.
+pub fn metadata(zxid: Zxid, digest: u64, nodes: usize) -> [u8; METADATA_LEN] {
     let mut metadata = [0; METADATA_LEN];
-    metadata[..8].copy_from_slice(&head.zxid.to_u64().to_be_bytes());
-    metadata[8..16].copy_from_slice(&head.digest.to_be_bytes());
-    metadata[16..].copy_from_slice(&(head.nodes as u64).to_be_bytes());
-    writer.finish(&metadata).await
+    metadata[..8].copy_from_slice(&zxid.to_u64().to_be_bytes());
+    metadata[8..16].copy_from_slice(&digest.to_be_bytes());
+    metadata[16..].copy_from_slice(&(nodes as u64).to_be_bytes());
+    metadata
 }
 
 /// Digest and number of nodes, as the metadata has them.

@@ -168,6 +168,34 @@ impl LogPort {
         scratch.len()
     }
 
+    /// A transaction as the log keeps it. A closeSession that is too long loses its list, as with `append`.
+    pub fn encode(&self, txn: &mut Txn) -> Bytes {
+        let mut entry = Vec::new();
+        codec::txn::encode(txn, &mut entry);
+        if entry.len() > self.record_len_max
+            && let TxnOp::CloseSession { paths } = &mut txn.op
+        {
+            *paths = None;
+            entry.clear();
+            codec::txn::encode(txn, &mut entry);
+        }
+        entry.into()
+    }
+
+    /// Hands an encoded entry over.
+    pub fn append_entry(&self, zxid: Zxid, bytes: Bytes) {
+        self.post(ToLog::Entry { zxid, bytes });
+    }
+
+    /// Says something to the log of a member, which is always reached by a mailbox.
+    ///
+    /// # Panics
+    /// At a standalone server whose log lives on this executor.
+    pub fn post(&self, message: ToLog) {
+        let Way::Far(outlet, _) = &self.way else { unreachable!("a member's log is reached by a mailbox") };
+        outlet.post(message);
+    }
+
     /// What the log does with the next write. Of a far log this is a moment old: what it cannot take then waits there,
     /// neither lost nor acknowledged, until there is room.
     pub fn room(&self) -> Room {

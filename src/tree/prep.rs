@@ -131,6 +131,7 @@ impl Prep {
             Request::CloseSession => Ok(self.close_session(tree, cx)),
             Request::DeleteContainer { path } => self.delete_container(tree, cx, path),
             Request::Reconfig => Err(refuse_reconfig(cx)),
+            Request::Refused(code) => Err(*code),
             // A bare check is an unknown opcode; the server closes the connection before it comes here.
             Request::Check { .. } => Err(Code::Unimplemented),
             Request::Create(_) | Request::Delete { .. } | Request::SetData { .. } | Request::SetAcl { .. } => {

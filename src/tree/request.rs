@@ -7,6 +7,7 @@
 use alloc::vec::Vec;
 
 use crate::acl::AclEntry;
+use crate::code::Code;
 use ids::SessionId;
 
 /// A request that consumes a zxid, whether it succeeds or not.
@@ -64,6 +65,9 @@ pub enum Request<'a> {
     },
     /// A change of the ensemble's members. A standalone server only knows how to refuse it.
     Reconfig,
+    /// A request that was refused before it came here, and whose refusal has to take its place in the order: the member
+    /// that has the client waits for a transaction.
+    Refused(Code),
 }
 
 /// Any of the four creates: opcode, flags and TTL as sent. Together they decide the kind of node.

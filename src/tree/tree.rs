@@ -200,6 +200,11 @@ impl Tree {
     }
 
     /// What it agreed on with the other servers.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// What it was made with.
     pub fn options(&self) -> TreeOptions {
         self.options
     }

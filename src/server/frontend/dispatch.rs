@@ -203,8 +203,11 @@ impl Frontend {
     /// Goes by the replica: what another client of another core was told before is seen by the reads behind it.
     fn sync(&mut self, question: Question, frame: Frame<'_>) -> Option<Next> {
         let asked = self.ask(question.conn)?;
-        self.to_replica.post(ToReplica::Sync(asked));
         let body = self.kept.body(frame, HEADER_LEN);
+        let conn = self.conn(question.conn)?;
+        let (session, identities) = (conn.session, Arc::clone(&conn.identities));
+        let cxid = Xid::new(question.xid);
+        self.to_replica.post(ToReplica::Sync { asked, session, cxid, body: body.clone(), identities });
         self.enqueue(question, Wait::Sync { ticket: asked.ticket, body });
         None
     }

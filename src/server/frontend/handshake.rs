@@ -15,6 +15,7 @@ use tree::session::{is_password, password};
 use super::super::messages::{ConnId, ToReplica};
 use super::super::metrics::Counter;
 use super::super::replica::Now;
+use super::super::replica::member::Mode;
 use super::answer::Question;
 use super::connection::{Entry, Phase, Wait};
 use super::{Frontend, Next};
@@ -26,6 +27,10 @@ impl Frontend {
             return Some(Next::Close);
         };
         self.metrics.count(Counter::ConnectionRequest, 1);
+        if self.mode == Mode::Idle {
+            tracing::debug!(peer = ?self.peer(id), "closing a connection: this member has no leader");
+            return Some(Next::Close);
+        }
         if self.throttle_handshake(request.session_id != 0, now) {
             return Some(Next::Close);
         }

@@ -11,6 +11,7 @@ use super::super::messages::{ConnId, ToReplica};
 use super::super::metrics::Counter;
 use super::super::notify::Notify;
 use super::super::replica::Now;
+use super::super::replica::member::Mode;
 use super::super::shared::{ConnectionLimits, Crowded};
 use super::connection::{self, Conn, Phase};
 use super::{Frontend, Slot, watching};
@@ -104,6 +105,18 @@ impl Frontend {
             conn.link.close();
             conn.resume.ring();
             self.metrics.count(Counter::SessionlessExpired, 1);
+        }
+    }
+
+    /// What this server is to clients from now on. Without a leader it serves nobody: clients look for another member.
+    pub(super) fn stand(&mut self, mode: Mode) {
+        self.mode = mode;
+        if mode != Mode::Idle {
+            return;
+        }
+        let ids: Vec<ConnId> = self.all().filter(|conn| conn.phase != Phase::Handshake).map(|conn| conn.id).collect();
+        for id in ids {
+            self.close(id);
         }
     }
 

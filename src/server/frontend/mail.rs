@@ -55,6 +55,12 @@ impl Frontend {
             }
             // The end of the turn sees to it.
             ToServe::Relief => {}
+            ToServe::Stands(mode) => self.stand(mode),
+            ToServe::Replace(tree) => {
+                self.tree.borrow_mut().clone_from(&tree);
+                self.digests.clear();
+            }
+            ToServe::Replaced => self.digests.clear(),
             ToServe::Ask(survey, word) => self.gather(survey, word),
             ToServe::Facts(survey, facts) => self.gathered(survey, *facts, now),
             ToServe::End => self.ended.ring(),

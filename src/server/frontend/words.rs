@@ -15,12 +15,16 @@ use super::super::admin::report::{self, Bucket, ConnFacts, SessionFacts, Summary
 use super::super::messages::{ConnId, ServeFacts};
 use super::super::metrics::{decimal_text, line};
 use super::super::replica::Now;
+use super::super::replica::member::Mode;
 use super::connection::{Conn, Phase};
 use super::survey::Survey;
 use super::{Frontend, Next};
 
 /// ZooKeeper's default trace mask.
 pub const TRACE_MASK_DEFAULT: i64 = 306;
+
+/// What a member without a leader answers where a tool asks about its service.
+const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests\n";
 
 /// Where quotas are kept.
 const QUOTA_ROOT: &str = "/zookeeper/quota";
@@ -44,6 +48,7 @@ impl Frontend {
         }
         let text = match word.refusal(&self.settings.whitelist) {
             Some(refusal) => refusal,
+            None if self.mode == Mode::Idle && word.needs_a_leader() => NOT_SERVING.to_owned(),
             None => match self.text_of_own(word, mask.and_then(Result::ok)) {
                 Some(text) => text,
                 None => {
@@ -76,6 +81,7 @@ impl Frontend {
                 let (data, log) = self.directory_sizes();
                 format!("datadir_size: {data}\nlogdir_size: {log}\n")
             }
+            Word::Isro if self.mode == Mode::Idle => "null".to_owned(),
             Word::Isro => "rw".to_owned(),
             Word::Gtmk => self.shared.trace_mask().to_string(),
             Word::Stmk => {
@@ -116,7 +122,7 @@ impl Frontend {
             connections: sum(survey, |core| core.connections),
             outstanding: sum(survey, |core| core.in_process),
             zxid: tree.last_zxid(),
-            mode: "standalone",
+            mode: self.mode.name(),
             node_count: tree.node_count() as u64 + 1,
         }
     }
@@ -190,7 +196,7 @@ impl Frontend {
     fn mntr(&self, survey: &Survey, now: Now) -> String {
         let mut out = String::new();
         line(&mut out, "", "version", VERSION_TEXT);
-        line(&mut out, "", "server_state", "standalone");
+        line(&mut out, "", "server_state", self.mode.name());
         let tree = self.tree.borrow();
         let (metrics, replica) = (&survey.metrics, &survey.replica);
         let requests = &metrics.requests;

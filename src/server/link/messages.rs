@@ -28,6 +28,11 @@ impl WireId {
         WireId(number << 1)
     }
 
+    /// From its number.
+    pub const fn from_u64(number: u64) -> WireId {
+        WireId(number)
+    }
+
     /// As a number that no other connection has.
     pub const fn to_u64(self) -> u64 {
         self.0

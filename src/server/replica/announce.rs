@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ids::Zxid;
+use tree::tree::Tree;
 use tree::txn::TxnOp;
 
 use super::super::mesh::Outlet;
-use super::super::messages::{FromLog, ToServe};
+use super::super::messages::{Committed, FromLog, ToServe};
 use super::super::metrics::{Counter, Latency, Summary};
 use super::{Now, Replica};
 
@@ -19,44 +20,49 @@ const ANNOUNCE_TURN_MAX: usize = 128;
 
 impl Replica {
     /// The log's word.
-    pub fn on_log(&mut self, report: FromLog) {
-        match report {
+    pub fn on_log(&mut self, report: FromLog, now: Now) {
+        match &report {
             FromLog::Durable { upto, synced_bytes, took, batch } => {
-                assert!(upto <= self.prepared, "the disk confirmed {upto}, prepared is only {}", self.prepared);
-                assert!(synced_bytes <= self.logged_bytes, "more bytes are durable than were written");
-                self.durable = self.durable.max(upto);
-                self.synced_bytes = synced_bytes;
+                assert!(*synced_bytes <= self.logged_bytes, "more bytes are durable than were written");
+                self.synced_bytes = *synced_bytes;
                 self.metrics.note(Summary::Fsync, took.as_millis() as u64);
-                self.metrics.note(Summary::SyncBatch, batch);
+                self.metrics.note(Summary::SyncBatch, *batch);
+                if self.member.is_none() {
+                    assert!(*upto <= self.prepared, "the disk confirmed {upto}, prepared is only {}", self.prepared);
+                    self.durable = self.durable.max(*upto);
+                    self.committed = self.durable;
+                }
             }
-            FromLog::Room => {}
-            FromLog::Saved { .. }
-            | FromLog::Truncated { .. }
-            | FromLog::Located { .. }
-            | FromLog::Read { .. }
-            | FromLog::StateReady { .. }
-            | FromLog::Reloaded { .. } => unreachable!("members of ensembles are told this"),
             FromLog::Failed => self.metrics.count(Counter::UnrecoverableErrors, 1),
+            _ => {}
+        }
+        if self.member.is_some() {
+            self.on_log_as_member(report, now);
         }
     }
 
-    /// Announces what the disk holds, at most [`ANNOUNCE_TURN_MAX`] transactions; says whether there may be more. What
+    /// Announces what is committed, at most [`ANNOUNCE_TURN_MAX`] transactions; says whether there may be more. What
     /// waited for room in the log goes on.
     pub fn announce(&mut self, now: Now) -> bool {
         self.handle_held(now);
         self.look_behind();
         let mut count = 0;
-        while count < ANNOUNCE_TURN_MAX && self.outstanding.front().is_some_and(|first| first.txn.zxid <= self.durable)
+        while count < ANNOUNCE_TURN_MAX && self.outstanding.front().is_some_and(|first| first.txn.zxid <= self.committed)
         {
             self.announce_first(now);
             count += 1;
         }
         self.metrics.count(Counter::Commits, count as u64);
+        if self.member.is_some() {
+            self.tell_all_synced();
+            self.open_if_applied();
+        }
         count == ANNOUNCE_TURN_MAX
     }
 
     fn announce_first(&mut self, now: Now) {
-        let committed = self.outstanding.pop_front().expect("the caller has looked");
+        let mut committed = self.outstanding.pop_front().expect("the caller has looked");
+        self.find_asker(&mut committed);
         let txn = &committed.txn;
         assert!(txn.zxid > self.announced, "transactions are announced in order, once");
         self.announced = txn.zxid;
@@ -78,6 +84,37 @@ impl Replica {
         last.post(ToServe::Committed(committed));
     }
 
+    /// At a member that does not lead, who waits for a transaction is found when it is committed.
+    fn find_asker(&mut self, committed: &mut Arc<Committed>) {
+        let (session, cxid) = (committed.txn.session, committed.txn.cxid);
+        let Some(member) = self.member.as_mut() else { return };
+        match member.take_forwarded(session, cxid) {
+            Ok(None) => {}
+            Ok(asked) => Arc::get_mut(committed).expect("nobody else has seen it").asked = asked,
+            Err(asked) => {
+                tracing::error!(%session, "the leader has passed over a client's request; closing its connection");
+                self.tell(asked.origin.core, ToServe::Kicked(asked.origin.conn));
+            }
+        }
+    }
+
+    /// Another tree takes the place of the present one, at every core.
+    pub(super) fn spread_tree(&mut self, tree: Tree) {
+        let far = self.serve.iter().filter(|core| !core.is_near()).count();
+        if far == 0 {
+            *self.tree.borrow_mut() = tree;
+        } else {
+            let tree = Arc::new(tree);
+            self.tree.borrow_mut().clone_from(&tree);
+            for core in self.serve.iter().filter(|core| !core.is_near()) {
+                core.post(ToServe::Replace(Arc::clone(&tree)));
+            }
+        }
+        for core in self.serve.iter().filter(|core| core.is_near()) {
+            core.post(ToServe::Replaced);
+        }
+    }
+
     /// The serving core beside this role has applied everything that was announced to it.
     pub fn on_applied(&mut self, upto: Zxid) {
         assert_eq!(upto, self.announced, "what is announced is applied in the same turn");
@@ -86,10 +123,12 @@ impl Replica {
 
     /// Sends what was said in this turn.
     pub fn dispatch(&mut self) {
+        self.end_member_turn();
         self.log.dispatch();
-        if !self.force_sync && self.durable < self.prepared {
+        if !self.force_sync && self.member.is_none() && self.durable < self.prepared {
             // `forceSync=no`: what is in memory counts as durable. It survives a crash of nothing.
             self.durable = self.prepared;
+            self.committed = self.durable;
             self.unsynced_work.ring();
         }
         self.look_behind();

@@ -10,7 +10,7 @@ use tree::session::Standing;
 
 use super::super::messages::{Asked, Origin, ToServe};
 use super::super::metrics::Counter;
-use super::{Now, Order, Replica};
+use super::{Holder, Now, Order, Replica};
 
 impl Replica {
     /// Starts a session. It exists when its transaction is committed.
@@ -22,10 +22,9 @@ impl Replica {
         if self.refuses_writes() {
             return self.refuse(asked, Code::SystemError);
         }
-        let session = SessionId::new(self.next_session);
-        self.next_session = self.next_session.wrapping_add(1);
+        let session = self.new_session_id();
         self.sessions.track(session, timeout_ms, now.monotonic);
-        self.owners.insert(session, origin);
+        self.owners.insert(session, Holder::Here(origin));
         let order = Order { asked: Some(asked), ..Order::by_server(session) };
         self.order(&Request::CreateSession { timeout_ms }, &order, now);
     }
@@ -47,20 +46,22 @@ impl Replica {
         if !proven.is_some_and(|proven| self.sessions.renew(proven, timeout_ms, now.monotonic)) {
             return self.tell(core, ToServe::Unknown { conn, session });
         }
-        if let Some(previous) = self.owners.insert(session, origin).filter(|previous| *previous != origin) {
+        if let Some(Holder::Here(previous)) = self.owners.insert(session, Holder::Here(origin))
+            && previous != origin
+        {
             self.tell(previous.core, ToServe::Kicked(previous.conn));
         }
         self.tell(core, ToServe::Attached { conn, session });
     }
 
     /// Whether a client has seen what this server has not: it must find one that has.
-    fn is_ahead(&self, seen: Zxid) -> bool {
+    pub(super) fn is_ahead(&self, seen: Zxid) -> bool {
         seen.to_wire() > self.announced.to_wire()
     }
 
     /// The connection is gone. The session lives on, without an owner, until it expires or is presented again.
     pub(super) fn detach(&mut self, origin: Origin, session: SessionId) {
-        if self.owners.get(&session) == Some(&origin) {
+        if self.owners.get(&session) == Some(&Holder::Here(origin)) {
             self.owners.remove(&session);
         }
     }
@@ -72,7 +73,7 @@ impl Replica {
             return self.tell(origin.core, ToServe::Dropped { conn: origin.conn, ticket });
         }
         // From a connection that another one is taking the session from at this moment.
-        if self.owners.get(&session) != Some(&origin) {
+        if self.is_foreign(session, origin) {
             return self.tell(origin.core, ToServe::Kicked(origin.conn));
         }
         if self.refuses_writes() {
@@ -90,6 +91,9 @@ impl Replica {
 
     /// Ends every session whose time is up. Without room on the disk none can end: they wait for it.
     pub fn expire(&mut self, now: Now) {
+        if !self.leads() {
+            return;
+        }
         let mut due = Vec::new();
         if self.has_room() {
             self.sessions.expire(now.monotonic, &mut due);
@@ -97,7 +101,7 @@ impl Replica {
         self.metrics.count(Counter::StaleSessionsExpired, due.len() as u64);
         for session in due {
             tracing::info!(%session, "session expired; closing it");
-            if let Some(owner) = self.owners.get(&session) {
+            if let Some(Holder::Here(owner)) = self.owners.get(&session) {
                 self.tell(owner.core, ToServe::Expiring(owner.conn));
             }
             self.expired.push_back(session);

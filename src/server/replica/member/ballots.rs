@@ -56,12 +56,7 @@ impl Replica {
     }
 
     pub(super) fn tick_ballots(&mut self, now: Now) {
-        let member = self.member_mut();
-        let is_looking = member.peer.election().state() == PeerState::Looking;
-        if is_looking != member.is_looking {
-            member.is_looking = is_looking;
-            self.switch(now, |switchboard, clock, out| switchboard.on_looking(is_looking, clock, out));
-        }
+        self.look_whether_looking(now);
         self.switch(now, |switchboard, clock, out| switchboard.on_tick(clock, out));
     }
 

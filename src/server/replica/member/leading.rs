@@ -10,7 +10,7 @@ use net::opcode::OpCode;
 use net::record as wire;
 use tree::code::Code;
 use tree::request::Request;
-use tree::session::Standing as SessionStanding;
+use tree::session::{SessionTracker, Standing as SessionStanding};
 use zab::message::LinkId;
 
 use super::super::super::codec;
@@ -23,9 +23,9 @@ impl Replica {
     /// Everything committed is applied: from here on this replica decides. Sessions get their full timeout anew.
     pub(super) fn begin_to_lead(&mut self) {
         assert!(self.outstanding.is_empty(), "a leader begins with everything applied");
-        let now = self.opened_at;
+        let now = self.member_mut().looked;
         self.prep = tree::prep::Prep::new();
-        self.sessions.clear();
+        self.sessions = SessionTracker::new(self.tick_ms);
         let sessions: Vec<(SessionId, i32)> = self.tree.borrow().sessions().collect();
         for (session, timeout_ms) in sessions {
             self.sessions.track(session, timeout_ms, now);

@@ -48,15 +48,21 @@ impl Member {
     }
 
     /// Who waits for a transaction, if it is a client here.
-    pub(super) fn take_forwarded(&mut self, session: SessionId, cxid: Xid) -> Option<Asked> {
-        let waiting = self.forwarded.get_mut(&session)?;
-        // ZooKeeper's leaders give every request a transaction, in order. What stands before one that has come is lost.
-        let at = waiting.iter().position(|(waiting, _)| *waiting == cxid)?;
-        let (_, asked) = waiting.drain(..=at).next_back()?;
+    ///
+    /// # Errors
+    /// A request before it got no transaction, which no leader may do: the client cannot be answered any more.
+    pub(in super::super) fn take_forwarded(
+        &mut self,
+        session: SessionId,
+        cxid: Xid,
+    ) -> Result<Option<Asked>, Asked> {
+        let Some(waiting) = self.forwarded.get_mut(&session) else { return Ok(None) };
+        let Some(at) = waiting.iter().position(|(waiting, _)| *waiting == cxid) else { return Ok(None) };
+        let (_, asked) = waiting.drain(..=at).next_back().expect("one was found");
         if waiting.is_empty() {
             self.forwarded.remove(&session);
         }
-        Some(asked)
+        if at == 0 { Ok(Some(asked)) } else { Err(asked) }
     }
 
     fn wait_for(&mut self, session: SessionId, cxid: Xid, asked: Asked) {

@@ -8,6 +8,7 @@
 //! Absent     sockets and files. What is here replays from its messages: the simulator runs it.
 
 mod ballots;
+mod hear;
 mod leading;
 mod learning;
 mod state;
@@ -29,7 +30,7 @@ use zab::switchboard::Switchboard;
 use super::super::codec::quorum::PeerPacket;
 use super::super::link::messages::{ToLink, WireId};
 use super::super::mesh::Outlet;
-use super::super::messages::{Asked, FromLog, ToLog, ToServe};
+use super::super::messages::{Asked, Committed, FromLog, ToLog, ToServe};
 use super::super::shared::Room;
 use super::{Now, Replica};
 use wires::Wires;
@@ -76,6 +77,11 @@ pub struct Member {
     todo: VecDeque<Action>,
     link: Outlet<ToLink>,
     wires: Wires,
+    ballots: ballots::BallotWires,
+    /// Connections whose next packet has to wait.
+    blocked: Vec<WireId>,
+    /// What the switchboard was told.
+    is_looking: bool,
     dial_timeout_ms: u32,
     standing: Standing,
     /// It stands, but not everything that is committed is applied yet: clients are served when this is.
@@ -106,11 +112,14 @@ impl Member {
         Member {
             me,
             peer: Peer::new(start),
-            switchboard: ballots::switchboard(me, &config),
+            switchboard: ballots::switchboard(me, &config, now),
             config,
             todo: VecDeque::new(),
             link,
             wires: Wires::new(packet_limits),
+            ballots: ballots::BallotWires::new(),
+            blocked: Vec::new(),
+            is_looking: false,
             dial_timeout_ms,
             standing: Standing::Idle,
             opens_at: None,
@@ -182,7 +191,7 @@ impl Replica {
             Action::Connect { to, link } => self.dial_leader(to, link, now),
             Action::Send { link, packet } => self.send(link, packet),
             Action::Close { link, reason } => self.close_link(link, &reason),
-            Action::Append { zxid, entry } => self.append_entry(zxid, entry),
+            Action::Append { zxid, entry } => self.append_entry(zxid, entry, now),
             Action::SaveEpochs { epochs, adopt } => self.save_epochs(epochs, adopt),
             Action::Truncate { last } => self.truncate(last),
             Action::ReceiveSnapshot { link, last } => self.receive_state(link, last),
@@ -206,16 +215,26 @@ impl Replica {
     }
 
     /// Proposed by this leader or by the one that it follows: the log takes it, and it waits for its commit.
-    fn append_entry(&mut self, zxid: Zxid, entry: Bytes) {
+    fn append_entry(&mut self, zxid: Zxid, entry: Bytes, now: Now) {
         if let Some(txn) = self.member_mut().staged.take() {
             assert_eq!(txn.zxid, zxid, "a packet leads to one entry");
             self.prepared = zxid;
-            self.push_outstanding(txn);
+            self.push_outstanding(txn, now);
         }
         let entry_len = entry.len() as u64;
         self.log.append_entry(zxid, entry);
         self.logged_bytes += entry_len;
         self.count_towards_snapshot(1, entry_len);
+    }
+
+    /// The next transaction of this leader.
+    pub(super) fn propose(&mut self, zxid: Zxid, entry: Bytes, now: Now) {
+        self.tell_peer(now, |peer, clock, out| peer.propose(zxid, entry, clock, out));
+    }
+
+    /// A transaction of the leader waits for its commit.
+    fn push_outstanding(&mut self, txn: tree::txn::Txn, now: Now) {
+        self.outstanding.push_back(Arc::new(Committed { txn, asked: None, prepared_at: now.instant }));
     }
 
     /// The log's word about something that only members ask it for.

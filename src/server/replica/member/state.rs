@@ -280,7 +280,7 @@ impl Replica {
             link,
             zxid,
             decoder: Decoder::new(),
-            loader: Some(TreeLoader::new(self.tree_seed, options, 0)),
+            loader: Some(TreeLoader::new(self.tree.borrow().seed(), options, 0)),
             passed: 0,
             tree: None,
         };
@@ -324,7 +324,9 @@ impl Replica {
     /// Whether the bytes of a state may be taken: the log keeps up with them.
     pub(super) fn takes_state(&mut self) -> bool {
         let is_full = self.log.is_full();
-        self.member_mut().state.deferred.is_empty() && !is_full
+        let state = &self.member_mut().state;
+        let is_open = state.receiving.as_ref().is_some_and(|receiving| receiving.tree.is_none());
+        is_open && state.deferred.is_empty() && !is_full
     }
 
     pub(super) fn on_state_ready(&mut self, is_ready: bool, now: Now) {
