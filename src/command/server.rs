@@ -167,6 +167,22 @@ mod tests {
     }
 
     #[test]
+    fn an_ensemble_is_refused_where_our_line_stands() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("myid"), "2").unwrap();
+        let path = folder.path().join("zoo.cfg");
+        let lines = "clientPort=1\ninitLimit=1\nsyncLimit=1\nserver.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2";
+        std::fs::write(&path, format!("dataDir={}\n{lines}", folder.path().display())).unwrap();
+        let error = refuse_ensemble(config::load(Some(&path), &[]).unwrap()).unwrap_err().to_string();
+        assert!(
+            error.ends_with(
+                "zoo.cfg:6: server.2: ensembles are not supported yet: a server runs with one server.N line, or none"
+            ),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn an_impossible_layout_is_a_wrong_setting() {
         let define = config::Define::parse("-Dringkeeper.layout=replica+link+log+serve=1023".trim_start_matches("-D"));
         let error = plan(&config::load(None, &[define]).unwrap()).unwrap_err();

@@ -288,10 +288,11 @@ fn quorum(settings: &mut Settings, listed: &[Listed], given: Groups) -> Quorum {
                 .push(line.remark("is in no group; with group.N or weight.N lines every participant is in one"));
         }
     }
-    if !homes.keys().any(|sid| weights.get(sid).is_some_and(|weight| *weight > 0)) {
-        if let Some(last) = listed.last() {
-            settings.problems.push(last.remark("has no group of any weight; nobody could decide"));
-        }
+    let has_weight = |sid| weights.get(sid).is_some_and(|weight| *weight > 0);
+    if !homes.keys().any(has_weight)
+        && let Some(last) = listed.last()
+    {
+        settings.problems.push(last.remark("ends a list in which no group has any weight: nobody could decide"));
     }
     let mut groups: BTreeMap<u64, Vec<Sid>> = BTreeMap::new();
     homes.iter().for_each(|(sid, group)| groups.entry(*group).or_default().push(*sid));
