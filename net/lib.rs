@@ -2,6 +2,7 @@
 //!
 //! Flow       socket -> `buffer::ReceiveBuffer` -> `frame` -> `record` (borrowing from the frame) -> the server;
 //!            the server -> `record` -> `buffer::ReplyBuffer` -> `conn::Connection` -> socket.
+//!            Between members: received bytes -> `quorum::Decoder` -> `quorum::RawPacket`, and back through its `encode`.
 //! Invariant  whatever the peer sends, decoding ends in a record or a `DecodeError`: no panic, and no allocation that
 //!            is not proportional to the bytes that really arrived.
 

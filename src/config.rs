@@ -16,6 +16,7 @@ mod keys;
 mod limits;
 mod load;
 mod members;
+mod membership;
 mod origin;
 mod properties;
 mod settings;
@@ -25,6 +26,7 @@ mod value;
 pub use auth::{Auth, DigestAlgorithm, Secret};
 pub use limits::{ConnectionThrottle, Containers, LargeRequests, RequestThrottle, Whitelist};
 pub use load::{Effective, LoadError, Loaded, fuzz_zoo_cfg, load};
+pub use membership::{ElectionTimes, Member, Membership, PeerListen, Quorum};
 pub use origin::{Origin, Remark};
 pub use settings::Define;
 pub use storage::{LogStrategy, Purge, Retention, Storage};
@@ -34,6 +36,8 @@ pub use storage::{LogStrategy, Purge, Retention, Storage};
 pub struct Config {
     /// What all servers must agree on.
     pub ensemble: Ensemble,
+    /// The others, and how to deal with them; `None` for a standalone server.
+    pub membership: Option<Membership>,
     /// What concerns this process alone.
     pub local: Local,
 }

@@ -11,7 +11,7 @@ use tuning::{Machine, Plan, Wishes};
 
 use super::defines::Defines;
 use super::exit::Exit;
-use crate::config::{self, Config, LoadError, Loaded, Remark};
+use crate::config::{self, Config, LoadError, Loaded, Origin, Remark};
 use crate::server::start::{self, RunError};
 
 /// Runs a server in the foreground until SIGTERM or SIGINT, with its log on standard error.
@@ -33,6 +33,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     arguments.defines.warnings().for_each(|warning| tracing::warn!("{warning}"));
     let loaded = config::load(arguments.path.as_deref(), &arguments.defines.properties());
+    let loaded = loaded.and_then(refuse_ensemble);
     let planned = loaded.and_then(|loaded| Ok((plan(&loaded)?, loaded)));
     let (plan, Loaded { config, warnings, .. }) = match planned {
         Ok(planned) => planned,
@@ -49,11 +50,21 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     serve(config, &plan)
 }
 
+/// What can be checked can not yet be run.
+fn refuse_ensemble(loaded: Loaded) -> Result<Loaded, LoadError> {
+    let Some(membership) = &loaded.config.membership else { return Ok(loaded) };
+    let line = format!("server.{}", membership.my_id.to_u64());
+    let origin = loaded.effective.iter().find(|setting| setting.key == line).map(|setting| setting.origin.clone());
+    let text = "ensembles are not supported yet: a server runs with one server.N line, or none";
+    let problem = Remark::new(&origin.unwrap_or(Origin::Default), &line, text);
+    Err(LoadError { problems: vec![problem], warnings: loaded.warnings })
+}
+
 /// The plan for this machine. A layout that cannot be had here is wrong like any other setting.
 pub(super) fn plan(loaded: &Loaded) -> Result<Plan, LoadError> {
-    // A standalone server has nobody to link to.
     let local = &loaded.config.local;
-    let wishes = Wishes { has_peers: false, layout: local.layout.clone(), spin_us: local.spin_us };
+    let has_peers = loaded.config.membership.is_some();
+    let wishes = Wishes { has_peers, layout: local.layout.clone(), spin_us: local.spin_us };
     tuning::plan(&Machine::read(), &wishes).map_err(|error| {
         let setting = loaded.effective.iter().find(|setting| setting.key == "ringkeeper.layout");
         let setting = setting.expect("the layout is an effective setting with a default");
@@ -153,6 +164,22 @@ mod tests {
         for part in ["port 2181", "ringkeeper-data", "64 CPUs", "echo srvr | nc 127.0.0.1 2181"] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
+    }
+
+    #[test]
+    fn an_ensemble_is_refused_where_our_line_stands() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("myid"), "2").unwrap();
+        let path = folder.path().join("zoo.cfg");
+        let lines = "clientPort=1\ninitLimit=1\nsyncLimit=1\nserver.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2";
+        std::fs::write(&path, format!("dataDir={}\n{lines}", folder.path().display())).unwrap();
+        let error = refuse_ensemble(config::load(Some(&path), &[]).unwrap()).unwrap_err().to_string();
+        assert!(
+            error.ends_with(
+                "zoo.cfg:6: server.2: ensembles are not supported yet: a server runs with one server.N line, or none"
+            ),
+            "{error}"
+        );
     }
 
     #[test]

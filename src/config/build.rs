@@ -6,13 +6,14 @@ use std::net::{IpAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
 use super::limits::{ConnectionThrottle, Containers, LargeRequests, RequestThrottle, Whitelist};
-use super::members::{self, Member};
-use super::origin::Remark;
+use super::members;
+use super::membership::Member;
 use super::settings::Settings;
 use super::storage::{LogStrategy, Purge, Retention, Storage};
 use super::{Config, Ensemble, Local};
 
 mod auth;
+mod membership;
 
 /// Where a server without a zoo.cfg listens.
 const CLIENT_PORT_DEFAULT: u16 = 2181;
@@ -30,13 +31,16 @@ const COMMANDS: [&str; 19] = [
 /// Builds the configuration. What is wrong is added to the settings' problems; the result counts only without any.
 pub(super) fn build(settings: &mut Settings, file: Option<&Path>) -> Config {
     check_sasl_between_servers(settings);
-    let members = members::read(settings);
-    check_standalone(settings, &members);
+    let (members, groups) = members::read(settings);
     check_tls(settings);
     let (data_dir, data_log_dir) = directories(settings, file);
-    let (client_address, client_port) = client_port(settings, file, &members, &data_dir);
+    let my_id = membership::read_my_id(settings, &data_dir);
+    let ours = membership::ours(&members, &my_id);
+    let (client_address, client_port) = client_port(settings, file, ours);
+    let ensemble = ensemble(settings, file);
     Config {
-        ensemble: ensemble(settings, file),
+        membership: membership::build(settings, &members, groups, &my_id, ensemble.tick_time_ms),
+        ensemble,
         local: Local {
             file: file.map(absolute),
             data_dir,
@@ -121,28 +125,6 @@ fn check_sasl_between_servers(settings: &mut Settings) {
     }
 }
 
-/// Standalone, or a clear word that it cannot be.
-fn check_standalone(settings: &mut Settings, members: &[Member]) {
-    let alone_allowed = settings.bool("standaloneEnabled");
-    let voters: Vec<&Member> = members.iter().filter(|member| !member.observer).collect();
-    let observers = members.len() - voters.len();
-    let refused = match voters.len() {
-        0 if !alone_allowed => {
-            let text = "found false without a server.N line; ensembles are not supported yet, remove it";
-            settings.problem("standaloneEnabled", text);
-            return;
-        }
-        0 if observers > 0 => "found only observers; an ensemble needs a participant".to_owned(),
-        0 => return,
-        1 if alone_allowed && observers == 0 => return,
-        1 if alone_allowed => "found observers beside the one participant; ensembles are not supported yet".to_owned(),
-        1 => "found standaloneEnabled=false; ensembles are not supported yet, remove it to run standalone".to_owned(),
-        count => format!("found {count} participants; ensembles are not supported yet, allowed: one"),
-    };
-    let last = members.last().expect("somebody votes or observes");
-    settings.problems.push(Remark::new(&last.origin, &format!("server.{}", last.id), refused));
-}
-
 fn check_tls(settings: &mut Settings) {
     let port = settings.int_if_set("secureClientPort").unwrap_or(0);
     if port != 0 {
@@ -185,17 +167,12 @@ fn absolute(path: &Path) -> PathBuf {
 }
 
 /// Address and port from clientPort*, or from our line of the server list if that names them.
-fn client_port(
-    settings: &mut Settings,
-    file: Option<&Path>,
-    members: &[Member],
-    data_dir: &Path,
-) -> (Option<IpAddr>, u16) {
+fn client_port(settings: &mut Settings, file: Option<&Path>, ours: Option<&Member>) -> (Option<IpAddr>, u16) {
     let port = settings.int_if_set("clientPort").unwrap_or(0);
     let port = u16::try_from(port).expect("the key's bounds are those of ports");
     let host = settings.text_if_set("clientPortAddress");
     let address = host.as_deref().and_then(|host| resolve_host(settings, "clientPortAddress", host));
-    let listed = ours(settings, members, data_dir).and_then(|member| member.client.clone());
+    let listed = ours.and_then(|member| member.client.clone());
     let (address, port) = match (port, listed) {
         (0, None) if file.is_none() => (address, CLIENT_PORT_DEFAULT),
         (0, None) if host.is_some() => {
@@ -233,21 +210,6 @@ fn resolve_host(settings: &mut Settings, key: &str, host: &str) -> Option<IpAddr
     }
     // 0.0.0.0 is how ZooKeeper writes "all addresses", IPv6 included.
     found.filter(|address| !address.is_unspecified())
-}
-
-/// Our line of the list: the one that `myid` names, or the only one.
-fn ours<'a>(settings: &mut Settings, members: &'a [Member], data_dir: &Path) -> Option<&'a Member> {
-    let text = std::fs::read_to_string(data_dir.join("myid")).ok();
-    let Some(text) = text else { return members.first().filter(|_| members.len() == 1) };
-    let first_line = text.lines().next().unwrap_or_default();
-    match first_line.parse::<u64>() {
-        Ok(id) => members.iter().find(|member| member.id == id),
-        Err(_) => {
-            let path = data_dir.join("myid");
-            settings.problem("myid", format!("found {first_line:?} in {}; allowed: a number", path.display()));
-            None
-        }
-    }
 }
 
 fn request_throttle(settings: &Settings) -> RequestThrottle {

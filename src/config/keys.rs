@@ -98,6 +98,9 @@ pub(super) enum Kind {
 pub(super) enum State {
     /// It works.
     Effective,
+    /// It works among the members of an ensemble. A standalone server has no use for it, which nobody needs to be told:
+    /// ZooKeeper's sample file has some of these.
+    Members,
     /// Accepted, no effect yet: what it belongs to is not built.
     NotYet(&'static str),
     /// Accepted, and will never have an effect: what it tunes does not exist here.
@@ -106,7 +109,7 @@ pub(super) enum State {
 
 const TLS: &str = "TLS is not supported yet";
 const SASL: &str = "SASL is not supported yet";
-const ENSEMBLE: &str = "ensembles are not supported yet";
+const SYNC: &str = "how learners are brought up to date cannot be tuned yet";
 
 const I32_MAX: i64 = i32::MAX as i64;
 
@@ -137,6 +140,10 @@ const fn from_minus_one(unit: &'static str) -> Kind {
 }
 
 impl Key {
+    const fn among_members(self) -> Key {
+        Key { state: State::Members, ..self }
+    }
+
     const fn not_yet(self, reason: &'static str) -> Key {
         Key { state: State::NotYet(reason), ..self }
     }

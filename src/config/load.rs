@@ -73,7 +73,7 @@ pub fn load(file: Option<&Path>, defines: &[Define]) -> Result<Loaded, LoadError
     };
     let mut settings = Settings::merge(defines, file.zip(properties.as_deref()));
     let config = build::build(&mut settings, file);
-    let effective = effective(&settings);
+    let effective = effective(&settings, config.membership.is_some());
     let mut warnings = settings.warnings;
     warnings.sort_by_key(|warning| place(&warning.origin));
     let mut problems = settings.problems;
@@ -94,7 +94,7 @@ pub fn fuzz_zoo_cfg(bytes: &[u8]) {
     for (name, text, origin) in settings.family("server.") {
         let _ = members::parse(name, text, origin);
     }
-    let shown = effective(&settings);
+    let shown = effective(&settings, true);
     assert!(shown.iter().all(|setting| keys::find(&setting.key).is_some()), "only known settings have an effect");
 }
 
@@ -124,9 +124,15 @@ fn read(path: &Path) -> Result<Vec<properties::Property>, LoadError> {
     })
 }
 
-fn effective(settings: &Settings) -> Vec<Effective> {
-    let mut shown = Vec::new();
-    for key in keys::all().filter(|key| key.state == keys::State::Effective) {
+/// What has an effect, on a member of an ensemble or on a standalone server.
+fn effective(settings: &Settings, is_member: bool) -> Vec<Effective> {
+    let mut shown = if is_member { settings.noted.clone() } else { Vec::new() };
+    let has_effect = |key: &&keys::Key| match key.state {
+        keys::State::Effective => true,
+        keys::State::Members => is_member,
+        keys::State::NotYet(_) | keys::State::Never(_) => false,
+    };
+    for key in keys::all().filter(has_effect) {
         let names: Vec<String> = match key.name.strip_suffix('*') {
             Some(prefix) => settings.family(prefix).map(|(rest, _, _)| format!("{prefix}{rest}")).collect(),
             None => vec![key.name.to_owned()],

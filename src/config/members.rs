@@ -1,13 +1,16 @@
-//! The server list: `server.N` lines of zoo.cfg or of its dynamicConfigFile, as far as a standalone server needs them.
+//! The server list: `server.N`, `group.N` and `weight.N` lines of zoo.cfg or of its dynamicConfigFile.
 //!
-//! One voter (with standaloneEnabled, the default) is a standalone server, as some tools write such a line; its client
-//! part may name the client port. More are an ensemble, which is refused.
+//! Flow       the lines of a dynamicConfigFile are put among the settings, as if they stood in zoo.cfg -> each is parsed.
+//! Absent     what the lines mean together, which `build::membership` decides.
 
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use ids::Sid;
+
 use super::keys;
+use super::membership::Member;
 use super::origin::{Origin, Remark};
 use super::properties;
 use super::settings::Settings;
@@ -15,47 +18,75 @@ use super::settings::Settings;
 /// Longest membership file that is read, bytes.
 const DYNAMIC_FILE_MAX_BYTES: u64 = 1 << 20;
 
-/// One line of the list.
+/// Heaviest voter: the sum of a million of them fits 63 bits.
+const WEIGHT_MAX: u64 = 1 << 40;
+
+/// The names that make a server list.
+const FAMILIES: [&str; 3] = ["server.", "group.", "weight."];
+
+/// One `server.N` line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Member {
-    /// N of `server.N`.
-    pub id: u64,
-    /// Whether it only observes.
-    pub observer: bool,
-    /// Host and port of the part behind the semicolon.
-    pub client: Option<(Option<Box<str>>, u16)>,
-    /// Where the line stands.
+pub(super) struct Listed {
+    /// What it says.
+    pub member: Member,
+    /// Whether it names more addresses than the first.
+    pub has_more_addresses: bool,
+    /// Where it stands.
     pub origin: Origin,
 }
 
-/// Reads the list from wherever it stands; problems go to `settings`.
-pub(super) fn read(settings: &mut Settings) -> Vec<Member> {
-    let lines = match settings.text_if_set("dynamicConfigFile") {
-        Some(path) => dynamic_lines(settings, Path::new(&*path)),
-        None => static_lines(settings),
-    };
-    let mut members = Vec::new();
-    for (name, text, origin) in lines {
-        match parse(&name, &text, &origin) {
-            Ok(member) => members.push(member),
+impl Listed {
+    /// A remark on the line.
+    pub fn remark(&self, text: &str) -> Remark {
+        Remark::new(&self.origin, &format!("server.{}", self.member.sid.to_u64()), text)
+    }
+}
+
+/// The `group.N` and `weight.N` lines.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Groups {
+    /// Number of a group and who is in it.
+    pub groups: Vec<(u64, Vec<Sid>, Origin)>,
+    /// Who weighs what.
+    pub weights: Vec<(Sid, u64, Origin)>,
+}
+
+/// Reads the list from wherever it stands, by ascending ids; problems go to `settings`.
+pub(super) fn read(settings: &mut Settings) -> (Vec<Listed>, Groups) {
+    if let Some(path) = settings.text_if_set("dynamicConfigFile") {
+        adopt_dynamic_lines(settings, Path::new(&*path));
+    }
+    let mut listed = each_line(settings, "server.", parse);
+    listed.sort_by_key(|listed| listed.member.sid);
+    let groups = each_line(settings, "group.", parse_group);
+    let weights = each_line(settings, "weight.", parse_weight);
+    (listed, Groups { groups, weights })
+}
+
+/// Parses the lines of one family; what is wrong goes to the problems.
+fn each_line<T>(
+    settings: &mut Settings,
+    family: &str,
+    parse: impl Fn(&str, &str, &Origin) -> Result<T, String>,
+) -> Vec<T> {
+    let (mut parsed, mut problems) = (Vec::new(), Vec::new());
+    for (name, text, origin) in
+        settings.family(family).filter(|(rest, _, _)| keys::is_family(&format!("{family}{rest}")))
+    {
+        match parse(name, text, origin) {
+            Ok(line) => parsed.push(line),
             Err(allowed) => {
                 let remark = format!("found {text:?}; allowed: {allowed}");
-                settings.problems.push(Remark::new(&origin, &format!("server.{name}"), remark));
+                problems.push(Remark::new(origin, &format!("{family}{name}"), remark));
             }
         }
     }
-    members
+    settings.problems.extend(problems);
+    parsed
 }
 
-type Line = (String, String, Origin);
-
-fn static_lines(settings: &Settings) -> Vec<Line> {
-    let lines = settings.family("server.").filter(|(rest, _, _)| keys::is_family(&format!("server.{rest}")));
-    lines.map(|(rest, text, origin)| (rest.to_owned(), text.to_owned(), origin.clone())).collect()
-}
-
-fn dynamic_lines(settings: &mut Settings, path: &Path) -> Vec<Line> {
-    for family in ["server.", "group.", "weight."] {
+fn adopt_dynamic_lines(settings: &mut Settings, path: &Path) {
+    for family in FAMILIES {
         let doubled = settings.family(family).find(|(rest, _, _)| keys::is_family(&format!("{family}{rest}")));
         if let Some((rest, _, origin)) = doubled {
             let text = "must stand in dynamicConfigFile, not beside it";
@@ -63,72 +94,101 @@ fn dynamic_lines(settings: &mut Settings, path: &Path) -> Vec<Line> {
             settings.problems.push(remark);
         }
     }
+    let Some(properties) = dynamic_properties(settings, path) else { return };
+    let shared = Arc::new(path.to_path_buf());
+    for property in properties {
+        let origin = Origin::File { path: shared.clone(), line: property.line };
+        if FAMILIES.iter().any(|family| property.key.starts_with(family)) && keys::is_family(&property.key) {
+            settings.adopt(&property.key, property.value.trim(), origin);
+        } else {
+            let text = "does not belong into a dynamicConfigFile; allowed: server.N, group.N, weight.N";
+            settings.problems.push(Remark::new(&origin, &property.key, text));
+        }
+    }
+}
+
+fn dynamic_properties(settings: &mut Settings, path: &Path) -> Option<Vec<properties::Property>> {
     let too_long = fs::metadata(path).is_ok_and(|found| found.len() > DYNAMIC_FILE_MAX_BYTES);
     let bytes = match fs::read(path) {
         Ok(bytes) if !too_long => bytes,
         Ok(_) => {
             settings.problem("dynamicConfigFile", format!("{} is longer than a server list is", path.display()));
-            return Vec::new();
+            return None;
         }
         Err(error) => {
             settings.problem("dynamicConfigFile", format!("cannot read {}: {error}", path.display()));
-            return Vec::new();
+            return None;
         }
     };
-    let shared = Arc::new(path.to_path_buf());
-    let properties = match properties::parse(&bytes) {
-        Ok(properties) => properties,
+    match properties::parse(&bytes) {
+        Ok(properties) => Some(properties),
         Err(error) => {
-            let origin = Origin::File { path: shared, line: error.line };
+            let origin = Origin::File { path: Arc::new(path.to_path_buf()), line: error.line };
             settings.problems.push(Remark::new(&origin, "server list", error.to_string()));
-            return Vec::new();
-        }
-    };
-    let mut lines = Vec::new();
-    for property in properties {
-        let origin = Origin::File { path: shared.clone(), line: property.line };
-        match property.key.strip_prefix("server.") {
-            Some(name) => lines.push((name.to_owned(), property.value.trim().to_owned(), origin)),
-            None if property.key.starts_with("group.") || property.key.starts_with("weight.") => {}
-            None => {
-                let text = "does not belong into a dynamicConfigFile; allowed: server.N, group.N, weight.N";
-                settings.problems.push(Remark::new(&origin, &property.key, text));
-            }
+            None
         }
     }
-    lines
 }
 
 /// `<host>:<quorum port>:<election port>[:<role>][;[<client host>:]<client port>]`, several addresses joined by `|`.
-pub(super) fn parse(name: &str, text: &str, origin: &Origin) -> Result<Member, String> {
-    let id = name.parse::<u64>().ok().filter(|id| i64::try_from(*id).is_ok());
-    let id = id.ok_or_else(|| format!("a number instead of {name:?} in server.{name}"))?;
+pub(super) fn parse(name: &str, text: &str, origin: &Origin) -> Result<Listed, String> {
+    let sid = number(name).ok_or_else(|| format!("a number instead of {name:?} in server.{name}"))?;
     let form = || "host:quorum port:election port[:participant|:observer][;[client host:]client port]".to_owned();
     let (servers, client) = match text.split_once(';') {
         Some((servers, client)) => (servers, Some(client.trim())),
         None => (text, None),
     };
-    let mut observer = false;
+    let mut addresses = Vec::new();
     for address in servers.split('|') {
-        observer |= parse_address(address.trim()).ok_or_else(form)?;
+        addresses.push(parse_address(address.trim()).ok_or_else(form)?);
     }
     let client = match client.filter(|client| !client.is_empty()) {
         Some(client) => Some(parse_client(client).ok_or_else(form)?),
         None => None,
     };
-    Ok(Member { id, observer, client, origin: origin.clone() })
+    let is_observer = addresses.iter().any(|address| address.is_observer);
+    let has_more_addresses = addresses.len() > 1;
+    let Address { host, quorum_port, election_port, .. } = addresses.swap_remove(0);
+    let member = Member { sid: Sid::new(sid), is_observer, host, quorum_port, election_port, client };
+    Ok(Listed { member, has_more_addresses, origin: origin.clone() })
 }
 
-/// Whether the address's role is observer; `None` when it is no address.
-fn parse_address(text: &str) -> Option<bool> {
-    let (_, rest) = split_host(text)?;
+/// `group.N=id:id:...`
+fn parse_group(name: &str, text: &str, origin: &Origin) -> Result<(u64, Vec<Sid>, Origin), String> {
+    let group = number(name).ok_or_else(|| format!("a number instead of {name:?} in group.{name}"))?;
+    let sids: Option<Vec<Sid>> = text.split(':').map(|part| number(part.trim()).map(Sid::new)).collect();
+    Ok((group, sids.ok_or("ids of servers with colons between them")?, origin.clone()))
+}
+
+/// `weight.N=number`
+fn parse_weight(name: &str, text: &str, origin: &Origin) -> Result<(Sid, u64, Origin), String> {
+    let sid = number(name).ok_or_else(|| format!("a number instead of {name:?} in weight.{name}"))?;
+    let weight = number(text).filter(|weight| *weight <= WEIGHT_MAX);
+    Ok((Sid::new(sid), weight.ok_or_else(|| format!("a number up to {WEIGHT_MAX}"))?, origin.clone()))
+}
+
+/// A number of Java's that is not negative.
+fn number(text: &str) -> Option<u64> {
+    text.parse::<u64>().ok().filter(|number| i64::try_from(*number).is_ok())
+}
+
+/// One address of a line.
+struct Address {
+    host: Box<str>,
+    quorum_port: u16,
+    election_port: u16,
+    is_observer: bool,
+}
+
+fn parse_address(text: &str) -> Option<Address> {
+    let (host, rest) = split_host(text)?;
     let mut parts = rest.strip_prefix(':')?.split(':');
-    let quorum = port(parts.next()?)?;
-    let election = port(parts.next()?)?;
+    let (quorum_port, election_port) = (port(parts.next()?)?, port(parts.next()?)?);
     let role = parts.next().unwrap_or("participant");
-    let observer = role.eq_ignore_ascii_case("observer");
-    let known = observer || role.eq_ignore_ascii_case("participant");
-    (known && parts.next().is_none() && quorum != election).then_some(observer)
+    let is_observer = role.eq_ignore_ascii_case("observer");
+    let known = is_observer || role.eq_ignore_ascii_case("participant");
+    let whole = known && parts.next().is_none() && quorum_port != election_port;
+    whole.then(|| Address { host: host.into(), quorum_port, election_port, is_observer })
 }
 
 fn parse_client(text: &str) -> Option<(Option<Box<str>>, u16)> {
@@ -160,7 +220,7 @@ mod tests {
     type Parsed = (bool, Option<(Option<Box<str>>, u16)>);
 
     fn parsed(text: &str) -> Option<Parsed> {
-        parse("1", text, &Origin::Default).ok().map(|member| (member.observer, member.client))
+        parse("1", text, &Origin::Default).ok().map(|listed| (listed.member.is_observer, listed.member.client))
     }
 
     #[test]

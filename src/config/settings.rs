@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::keys::own::PREFIX as OWN_PREFIX;
 use super::keys::{self, Key, Kind, Scope, State};
+use super::load::Effective;
 use super::origin::{Origin, Remark};
 use super::properties::Property;
 use super::value::{self, Value};
@@ -52,6 +53,8 @@ pub(super) struct Settings {
     set: BTreeMap<String, Setting>,
     /// Values that follow from others, to be shown in place of what was given.
     resolved: BTreeMap<&'static str, String>,
+    /// What counts as a setting and is none.
+    pub noted: Vec<Effective>,
     /// Unknown names so far, at most one more than [`COMPARED_MAX`].
     unknown: usize,
     /// What stops the start.
@@ -205,7 +208,7 @@ impl Settings {
             }
         };
         match key.state {
-            State::Effective => {}
+            State::Effective | State::Members => {}
             State::NotYet(reason) => {
                 self.warnings.push(Remark::new(&origin, &name, format!("has no effect yet: {reason}")));
             }
@@ -214,6 +217,17 @@ impl Settings {
             }
         }
         self.set.insert(name, Setting { text, value, origin });
+    }
+
+    /// Sets a line of the server list that stands in a file of its own.
+    pub fn adopt(&mut self, name: &str, text: &str, origin: Origin) {
+        let setting = Setting { text: text.to_owned(), value: Value::Text(text.into()), origin };
+        self.set.insert(name.to_owned(), setting);
+    }
+
+    /// Something that counts as a setting and is none: it is shown among them.
+    pub fn note(&mut self, name: &'static str, value: impl std::fmt::Display, origin: Origin) {
+        self.noted.push(Effective { key: name.to_owned(), value: value.to_string(), origin });
     }
 
     /// Whether anybody set `name`, rightly.

@@ -82,8 +82,8 @@ impl ServeSettings {
             enforce_quota: ensemble.enforce_quota,
             close_session_txn: ensemble.close_session_txn,
             reconfig_enabled: ensemble.reconfig_enabled,
-            // Nobody else applies what this server decides.
-            create2_in_multi_as_create: false,
+            // Members of an ensemble may be as old as 3.8.0.
+            create2_in_multi_as_create: self.config.membership.is_some(),
         }
     }
 }

@@ -137,6 +137,29 @@ fn check_config_shows_settings_with_their_origin() {
 }
 
 #[test]
+fn check_config_shows_the_members_of_an_ensemble() {
+    let members = "server.1=a:2888:3888\nserver.2=b:2888:3888\nserver.3=c:2888:3888:observer;2181\n";
+    let (folder, path) = zoo_cfg("");
+    let data_dir = folder.path().display();
+    let text = format!("dataDir={data_dir}\nclientPort=2181\ninitLimit=10\nsyncLimit=5\n{members}");
+    fs::write(&path, text).expect("the folder is ours");
+    let refused = ringkeeper(&["check-config"], Some(&path));
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(refused.stderr.contains("myid is missing"), "{}", refused.stderr);
+    fs::write(folder.path().join("myid"), "3\n").expect("the folder is ours");
+    let shown = ringkeeper(&["check-config"], Some(&path)).expect_success("check-config");
+    let file = path.display();
+    for line in [
+        format!("myid=3  ({data_dir}/myid:1)"),
+        format!("initLimit=10  ({file}:3)"),
+        format!("server.3=c:2888:3888:observer;2181  ({file}:7)"),
+        "fastleader.maxNotificationInterval=60000  (default)".to_owned(),
+    ] {
+        assert!(shown.stdout.lines().any(|shown| shown == line), "{line} in\n{}", shown.stdout);
+    }
+}
+
+#[test]
 fn wrong_settings_are_named_and_end_every_command() {
     let (_folder, path) = zoo_cfg("dataDir=/nowhere\nclientPort=2181\ntickTime=soon\nringkeeper.spinn=1\n");
     for command in ["check-config", "server", "repair"] {

@@ -1,7 +1,7 @@
 //! Keys of the client service.
 
 use super::Scope::{Jvm, Property};
-use super::{ENSEMBLE, I32_MAX, Key, Kind, TLS, from_minus_one, int, key, natural, positive, unset};
+use super::{I32_MAX, Key, Kind, TLS, from_minus_one, int, key, natural, positive, unset};
 
 const NO_NIO: &str = "connections are served through io_uring, not through Java's selectors";
 const NO_NETTY: &str = "there is no Netty";
@@ -17,7 +17,7 @@ pub(super) const KEYS: &[Key] = &[
     key("clientTcpKeepAlive", Property, Kind::Bool, "false"),
     key("nio.sessionlessCnxnTimeout", Property, positive("ms"), "10000"),
     key("jute.maxbuffer", Jvm, positive("bytes"), "1048575"),
-    key("jute.maxbuffer.extrasize", Property, natural("bytes"), "1048575").not_yet(ENSEMBLE),
+    key("jute.maxbuffer.extrasize", Property, natural("bytes"), "1048575").among_members(),
     key("readonlymode.enabled", Jvm, Kind::Bool, "false"),
     key("znode.container.checkIntervalMs", Jvm, positive("ms"), "60000"),
     key("znode.container.maxPerMinute", Jvm, positive("nodes a minute"), "10000"),

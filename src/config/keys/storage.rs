@@ -1,7 +1,7 @@
 //! Keys of the log and of snapshots.
 
 use super::Scope::{File, Property, PropertyOrBare};
-use super::{ENSEMBLE, I32_MAX, Key, Kind, int, key, natural, unset};
+use super::{I32_MAX, Key, Kind, SYNC, int, key, natural, unset};
 
 const SEGMENTS: &str = "the log is made of segments of one size, ringkeeper.log.segmentSizeKb";
 const NO_TIMER: &str = "writes gather while a sync is in flight, without a timer or a batch size";
@@ -22,12 +22,12 @@ pub(super) const KEYS: &[Key] = &[
     key("snapshot.compression.method", Property, Kind::Word(&["", "gz", "snappy"], true), "")
         .not_yet("snapshots are not compressed yet"),
     key("snapshot.trust.empty", Property, Kind::Bool, "false").not_yet("ZooKeeper's own files are not imported yet"),
-    key("snapshotSizeFactor", Property, Kind::Decimal { min: f64::MIN, max: f64::MAX }, "0.33").not_yet(ENSEMBLE),
-    key("commitLogCount", Property, natural("proposals"), "500").not_yet(ENSEMBLE),
+    key("snapshotSizeFactor", Property, Kind::Decimal { min: f64::MIN, max: f64::MAX }, "0.33").not_yet(SYNC),
+    key("commitLogCount", Property, natural("proposals"), "500").not_yet(SYNC),
     key("serializeLastProcessedZxid.enabled", Property, Kind::Bool, "true")
         .never("every snapshot carries the zxid at which it was taken"),
-    key("db.autocreate", Property, Kind::Bool, "true").not_yet(ENSEMBLE),
-    key("syncEnabled", File, Kind::Bool, "true").not_yet(ENSEMBLE),
-    key("observer.syncEnabled", Property, Kind::Bool, "true").not_yet(ENSEMBLE),
-    key("forceSnapshotSync", Property, Kind::Bool, "false").not_yet(ENSEMBLE),
+    key("db.autocreate", Property, Kind::Bool, "true").not_yet("an empty data directory is always a new server's"),
+    key("syncEnabled", File, Kind::Bool, "true").not_yet(SYNC),
+    key("observer.syncEnabled", Property, Kind::Bool, "true").not_yet(SYNC),
+    key("forceSnapshotSync", Property, Kind::Bool, "false").not_yet(SYNC),
 ];

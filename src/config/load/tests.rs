@@ -10,6 +10,9 @@ use crate::config::keys::{Key, Kind, Scope, State};
 use crate::config::settings::COMPARED_MAX;
 use crate::config::{DigestAlgorithm, LogStrategy, Whitelist};
 
+#[path = "tests/membership.rs"]
+mod membership;
+
 /// A directory of its own with a zoo.cfg in it.
 struct Folder(tempfile::TempDir);
 
@@ -71,7 +74,8 @@ fn without_a_file_there_is_a_server_on_2181() {
 
 #[test]
 fn a_silent_file_has_zookeepers_defaults() {
-    let Config { ensemble, local } = config("", &[]);
+    let Config { ensemble, local, membership } = config("", &[]);
+    assert_eq!(membership, None);
     assert_eq!(ensemble.tick_time_ms, 3000);
     assert_eq!((ensemble.session_timeout_min_ms, ensemble.session_timeout_max_ms), (6000, 60_000));
     assert_eq!(ensemble.jute_max_buffer_bytes, 0xfffff);
@@ -103,13 +107,7 @@ fn the_sample_file_of_zookeeper_is_read() {
                 dataDir=/tmp/zookeeper\nclientPort=2181\n#maxClientCnxns=60\n";
     let folder = Folder::with(text);
     assert_eq!(folder.load(&[]).unwrap().config.ensemble.session_timeout_max_ms, 40_000);
-    assert_eq!(
-        folder.warnings(&[]),
-        [
-            "zoo.cfg:3: initLimit: has no effect yet: ensembles are not supported yet",
-            "zoo.cfg:4: syncLimit: has no effect yet: ensembles are not supported yet",
-        ]
-    );
+    assert_eq!(folder.warnings(&[]), [""; 0], "what only members need is nothing to warn of");
 }
 
 #[test]
@@ -229,7 +227,7 @@ fn harmless(key: &Key) -> String {
 #[test]
 fn every_key_without_effect_gets_exactly_one_warning_that_names_it() {
     let mut checked = 0;
-    for key in keys::all().filter(|key| key.state != State::Effective) {
+    for key in keys::all().filter(|key| matches!(key.state, State::NotYet(_) | State::Never(_))) {
         let name = key.name.replace('*', "x");
         let value = harmless(key);
         let (lines, define, place) = match key.scope {
@@ -329,27 +327,6 @@ fn values_that_zookeeper_raises_are_raised_with_a_warning() {
         assert!(warnings.len() == 1 && warnings[0].ends_with(expected), "{warnings:?}");
     }
     assert_eq!(config("snapCount=0", &[]).local.storage.snap_count, 2);
-}
-
-#[test]
-fn one_voter_is_standalone_and_more_are_not_supported() {
-    let listed = config("server.1=zoo1:2888:3888", &[]);
-    assert_eq!(listed.local.client_port, 2181);
-    let cases = [
-        (
-            "server.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2",
-            "zoo.cfg:5: server.3: found 3 participants; ensembles are not supported yet, allowed: one",
-        ),
-        ("server.1=a:1:2\nserver.2=b:1:2:observer", "zoo.cfg:4: server.2: found observers beside the one participant"),
-        ("server.1=a:1:2:observer", "zoo.cfg:3: server.1: found only observers"),
-        ("server.1=a:1:2\nstandaloneEnabled=false", "zoo.cfg:3: server.1: found standaloneEnabled=false"),
-        ("standaloneEnabled=false", "zoo.cfg:3: standaloneEnabled: found false without a server.N line"),
-        ("server.1=a", "zoo.cfg:3: server.1: found \"a\"; allowed: host:quorum port:election port"),
-    ];
-    for (lines, expected) in cases {
-        let found = problems(lines);
-        assert!(found.len() == 1 && found[0].starts_with(expected), "{lines:?} gave {found:?}");
-    }
 }
 
 #[test]
