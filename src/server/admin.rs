@@ -87,6 +87,12 @@ impl Word {
         Word::ALL.iter().find(|(_, word, _)| *word == self).map_or("", |(.., name)| name)
     }
 
+    /// Whether a member without a leader has nothing to say to it.
+    pub const fn needs_a_leader(self) -> bool {
+        use Word::{Conf, Cons, Crst, Dirs, Dump, Hash, Mntr, Srst, Srvr, Stat, Wchc, Wchp, Wchs};
+        matches!(self, Conf | Cons | Crst | Dirs | Dump | Hash | Mntr | Srst | Srvr | Stat | Wchc | Wchp | Wchs)
+    }
+
     /// The refusal, unless the whitelist allows the word.
     pub fn refusal(self, whitelist: &Whitelist) -> Option<String> {
         let name = self.name();

@@ -5,6 +5,7 @@
 //!            flight, then tells serving cores and log that nothing follows; they end when they have heard it.
 
 mod end;
+mod member;
 
 use std::cell::RefCell;
 use std::io;
@@ -269,6 +270,10 @@ impl Life {
             behind_bytes: u64::from(settings.config.local.storage.segment_size_kib) * 1024 / 8,
             sessions: SessionTracker::new(settings.tick_time_ms),
             first_session: tree::session::first_session_id(STANDALONE_SID, now.wall.to_i64().unsigned_abs()),
+            tick_ms: settings.tick_time_ms,
+            snapshot_dir: Rc::new(RefCell::new(self.places.snapshots())),
+            snapshot_gate: Rc::default(),
+            member: None,
         };
         let mut replica = Replica::new(parts, now.monotonic);
         replica.metrics.note(Summary::DbInit, cost.took.as_millis() as u64);

@@ -356,7 +356,7 @@ impl Replica {
 
     /// Whether the server may order a write of its own, which can come again later.
     fn has_room(&self) -> bool {
-        self.accepting && self.log.room() == Room::Free
+        self.accepting && self.leads() && self.log.room() == Room::Free
     }
 
     fn order_write(&mut self, request: &Request<'_>, write: &Write, now: Now) {

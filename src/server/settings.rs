@@ -67,7 +67,7 @@ impl ServeSettings {
             schemes: Schemes { digest: local.auth.digest_enabled, skip_acl: ensemble.skip_acl },
             started,
             layout: layout.replace('\n', "; "),
-            first_mode: if config.ensemble_members.is_some() { Mode::Idle } else { Mode::Standalone },
+            first_mode: if config.membership.is_some() { Mode::Idle } else { Mode::Standalone },
             snapshot_dir: snapshot_dir.to_owned(),
             log_dir: log_dir.to_owned(),
             config,
