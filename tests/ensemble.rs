@@ -6,6 +6,7 @@
 //!            outlives the ensemble: dropping it kills every member, stopped ones too.
 //! Absent     reconfiguration, TLS, more than one address per member.
 
+pub mod digest;
 pub mod dump;
 pub mod lead;
 pub mod sync;
@@ -29,9 +30,6 @@ const POLL: Duration = Duration::from_millis(10);
 const INIT_LIMIT_TICKS: u32 = 40;
 /// Ticks of silence until a member gives another one up.
 const SYNC_LIMIT_TICKS: u32 = 6;
-/// What a Java server writes when its tree is not the one that its leader had.
-const DIGEST_COMPLAINTS: [&str; 2] = ["igests are not matching", "igest mismatch"];
-
 /// What a test adds to what all members share.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -300,23 +298,6 @@ impl Ensemble {
             assert_eq!(moved.id(), session.id(), "member {index} says that the session has expired");
             Some(moved)
         })
-    }
-
-    /// Lines of a Java member's log, since its first start, in which it complains that its tree is not its leader's.
-    pub fn digest_mismatches(&self, index: usize) -> Vec<String> {
-        let log = self.members[index].log();
-        log.lines()
-            .filter(|line| DIGEST_COMPLAINTS.iter().any(|complaint| line.contains(complaint)))
-            .map(str::to_owned)
-            .collect()
-    }
-
-    /// Panics if any Java member has complained about digests.
-    pub fn check_digests(&self) {
-        for index in 0..self.size() {
-            let found = self.digest_mismatches(index);
-            assert!(found.is_empty(), "member {index} ({}): {}", self.members[index].kind(), found.join("\n"));
-        }
     }
 
     /// The ends of all logs, for messages.

@@ -127,6 +127,8 @@ impl Call {
 /// All that happened.
 #[derive(Clone, Debug, Default)]
 pub struct History {
+    /// The node below which all calls are; nothing else is there.
+    pub root: String,
     /// In each session's order; the sessions of a client one behind the other, the clients too.
     pub calls: Vec<Call>,
     /// Sessions that lived when the load ended.

@@ -64,6 +64,9 @@ pub fn named(name: &str) -> Option<fn(&Run)> {
 /// Clients per member of a load.
 const CLIENTS_PER_MEMBER: usize = 2;
 
+/// Writes in the end, with all members there.
+const WRITES_TOGETHER: usize = 50;
+
 fn load(ensemble: &Ensemble, run: &Run) -> Load {
     Load::start(&ensemble.addresses(), CLIENTS_PER_MEMBER * ensemble.size(), run.seed)
 }
@@ -71,8 +74,11 @@ fn load(ensemble: &Ensemble, run: &Run) -> Load {
 /// Ends a load and judges: all members hold the same, it is what the history says, and closed sessions leave nothing.
 fn conclude(ensemble: &mut Ensemble, load: Load, promises: Promises) {
     ensemble.wait_until_all_serve();
+    let mismatches = ensemble.digest_mismatch_counts();
+    load.wait_for_writes(WRITES_TOGETHER);
     let (history, sessions) = load.finish();
     let end = ensemble.check_equal();
+    assert_eq!(ensemble.digest_mismatch_counts(), mismatches, "digests while all serve\n{}", ensemble.logs());
     assert_kept(&history, &end, promises);
     sessions.close(ensemble.address(0));
     let left = ensemble.check_equal().owned();

@@ -26,14 +26,11 @@ const SESSION_TIMEOUT_MS: i32 = 90_000;
 const SEARCH_LIMIT: Duration = Duration::from_secs(120);
 /// A client breathes so long between requests, or it would take the CPU from JVMs that start.
 const PAUSE: Duration = Duration::from_millis(1);
-/// The folder of sequential nodes.
-pub const SEQUENTIAL: &str = "/sequential";
-/// The folder of ephemeral nodes.
-pub const EPHEMERAL: &str = "/ephemeral";
 
 /// Running clients.
 #[derive(Debug)]
 pub struct Load {
+    root: String,
     ending: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,
     clients: Vec<JoinHandle<Client>>,
@@ -49,26 +46,28 @@ impl Load {
     /// # Panics
     /// If no member serves.
     pub fn start(addresses: &[SocketAddr], clients: usize, seed: u64) -> Self {
-        let mut first = Session::open(addresses[0]);
-        for path in [SEQUENTIAL, EPHEMERAL, "/key"] {
-            match first.create(path, b"", 0) {
-                Ok(_) | Err(code::NODE_EXISTS) => {}
-                Err(code) => panic!("create {path}: {code}"),
-            }
+        // Each load has nodes of its own, as its judge knows nothing of another's writes.
+        static LOADS: AtomicUsize = AtomicUsize::new(0);
+        let root = format!("/load{}", LOADS.fetch_add(1, Ordering::Relaxed));
+        let (mut first, _) = search(addresses, 0, None);
+        for folder in ["", "/key", "/sequential", "/ephemeral"] {
+            let path = format!("{root}{folder}");
+            first.create(&path, b"", 0).unwrap_or_else(|code| panic!("create {path}: {code}"));
         }
         first.close();
         let (ending, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let origin = Instant::now();
         let spawn = |index: usize| {
-            let (ending, answered, addresses) = (Arc::clone(&ending), Arc::clone(&answered), addresses.to_vec());
+            let (ending, answered) = (Arc::clone(&ending), Arc::clone(&answered));
+            let (root, addresses) = (root.clone(), addresses.to_vec());
             thread::spawn(move || {
-                let mut client = Client::new(index, addresses, seed, origin, ending);
+                let mut client = Client::new(index, root, addresses, seed, origin, ending);
                 client.run(&answered);
                 client
             })
         };
         let clients = (0..clients).map(spawn).collect();
-        Self { ending, answered, clients }
+        Self { root, ending, answered, clients }
     }
 
     /// Waits until so many more writes were acknowledged, by whichever client.
@@ -91,7 +90,8 @@ impl Load {
     /// If a client did.
     pub fn finish(self) -> (History, Sessions) {
         self.ending.store(true, Ordering::Relaxed);
-        let (mut history, mut sessions) = (History::default(), Vec::new());
+        let mut history = History { root: self.root, ..History::default() };
+        let mut sessions = Vec::new();
         for client in self.clients {
             let client = client.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             history.calls.extend(client.calls);
@@ -106,6 +106,8 @@ impl Load {
 #[derive(Debug)]
 struct Client {
     index: usize,
+    /// Where its load's nodes are.
+    root: String,
     addresses: Vec<SocketAddr>,
     random: Random,
     origin: Instant,
@@ -120,12 +122,19 @@ struct Client {
 }
 
 impl Client {
-    fn new(index: usize, addresses: Vec<SocketAddr>, seed: u64, origin: Instant, ending: Arc<AtomicBool>) -> Self {
+    fn new(
+        index: usize,
+        root: String,
+        addresses: Vec<SocketAddr>,
+        seed: u64,
+        origin: Instant,
+        ending: Arc<AtomicBool>,
+    ) -> Self {
         let member = index % addresses.len();
         let (session, member) = search(&addresses, member, None);
         let random = Random::new(seed ^ (index as u64) << 32);
         let (ephemerals, calls, expired) = Default::default();
-        Self { index, addresses, random, origin, ending, session, member, next: 0, ephemerals, calls, expired }
+        Self { index, root, addresses, random, origin, ending, session, member, next: 0, ephemerals, calls, expired }
     }
 
     fn run(&mut self, answered: &AtomicUsize) {
@@ -142,21 +151,27 @@ impl Client {
             thread::sleep(PAUSE);
         }
         // The session must be seen to live by those who judge its ephemeral nodes.
-        while !self.call(Request::Get { path: "/key".to_owned(), is_synced: true }) {}
+        while !self.call(Request::Get { path: format!("{}/key", self.root), is_synced: true }) {}
     }
 
     fn choose(&mut self) -> Request {
         self.next += 1;
         let data = format!("{}:{}", self.index, self.next);
         let (place, step) = (self.random.below(KEYS), 1 + self.random.below(KEYS - 1));
-        let path = format!("/key/{place}");
+        let root = &self.root;
+        let path = format!("{root}/key/{place}");
         match self.random.weighted(&[25, 10, 10, 12, 8, 10, 20, 10, 1]) {
             0 => Request::Set { path, data, version: -1 },
             1 => Request::Set { path: path.clone(), data, version: self.version_of(&path) },
-            2 => Request::Create { path: format!("{SEQUENTIAL}/n-"), data, is_ephemeral: false, is_sequential: true },
+            2 => Request::Create {
+                path: format!("{root}/sequential/n-"),
+                data,
+                is_ephemeral: false,
+                is_sequential: true,
+            },
             3 => Request::Create { path, data, is_ephemeral: false, is_sequential: false },
             4 => Request::Delete { path },
-            5 => Request::Both { paths: [path, format!("/key/{}", (place + step) % KEYS)], data },
+            5 => Request::Both { paths: [path, format!("{root}/key/{}", (place + step) % KEYS)], data },
             6 => Request::Get { path, is_synced: false },
             7 => Request::Get { path, is_synced: true },
             _ => self.choose_ephemeral(data),
@@ -172,7 +187,7 @@ impl Client {
             }
             1 if self.ephemerals.len() > 2 => Request::Close,
             _ => {
-                let path = format!("{EPHEMERAL}/{}-{}", self.index, self.next);
+                let path = format!("{}/ephemeral/{}-{}", self.root, self.index, self.next);
                 Request::Create { path, data, is_ephemeral: true, is_sequential: false }
             }
         }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Case, data_of, written};
-use crate::history::load::SEQUENTIAL;
 use crate::history::{Answer, Call, Request};
 use crate::wire::Stat;
 
@@ -31,8 +30,8 @@ fn looks<'a>(case: &'a Case<'_>) -> Vec<Look<'a>> {
         let data = node.data.as_deref().and_then(|data| std::str::from_utf8(data).ok());
         looks.push(Look { path, stat: &node.stat, data, by: None, returned: Duration::MAX });
     }
-    // What the load did not write has no data.
-    looks.retain(|look| look.data.is_some_and(|data| !data.is_empty()) && !look.path.starts_with("/zookeeper"));
+    // The load's folders have no data, and what is outside is not its own.
+    looks.retain(|look| look.data.is_some_and(|data| !data.is_empty()) && look.path.starts_with(&case.history.root));
     looks
 }
 
@@ -84,14 +83,18 @@ pub fn versions_count(case: &Case<'_>) -> Vec<String> {
         *unexplained.entry(path).or_default() += versions - known.min(versions);
     }
     for (path, count) in unexplained {
-        // A sequential node's path is known from its answer only.
-        let prefix = path.trim_end_matches(|letter: char| letter.is_ascii_digit());
-        let lost = [path, prefix].into_iter().filter_map(|path| case.lost.get(path)).max().copied().unwrap_or(0);
+        let lost =
+            [path, without_number(path)].into_iter().filter_map(|path| case.lost.get(path)).max().copied().unwrap_or(0);
         if count > lost {
             broken.push(format!("{path}: {count} writes without an acknowledgement, and {lost} lost answers"));
         }
     }
     broken
+}
+
+/// A sequential node's path as it was asked for: what number it got is known from its answer only.
+fn without_number(path: &str) -> &str {
+    path.trim_end_matches(|letter: char| letter.is_ascii_digit())
 }
 
 /// Data comes from one write that was asked for and not refused, and sits at that write's zxid.
@@ -106,12 +109,10 @@ pub fn data_has_one_origin(case: &Case<'_>) -> Vec<String> {
         match origins.get(data) {
             None => broken.push(format!("nobody wrote {data:?}, found at {}", look.path)),
             Some(origin) => {
-                let reaches = |path: &&str| *path == look.path || look.path.starts_with(SEQUENTIAL);
+                let reaches = |path: &&str| *path == look.path || *path == without_number(look.path);
+                let is_reached = written(&origin.request).iter().any(reaches);
                 let is_early = origin.invoked > look.returned;
-                if matches!(origin.answer, Answer::Refused { .. })
-                    || is_early
-                    || !written(&origin.request).iter().any(reaches)
-                {
+                if matches!(origin.answer, Answer::Refused { .. }) || is_early || !is_reached {
                     broken.push(format!("{data:?} is at {} at {mzxid:#x}, but: {origin:?}", look.path));
                 }
                 let place = origin.txn().unwrap_or_else(|| *places.entry(data).or_insert(mzxid));
