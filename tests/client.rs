@@ -47,10 +47,18 @@ impl Connection {
     /// # Errors
     /// The kernel's.
     pub fn try_open(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, FRAME_LIMIT)?;
+        Self::try_open_within(address, FRAME_LIMIT)
+    }
+
+    /// As `try_open`, with a limit for the connect and for each read and write from then on.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn try_open_within(address: SocketAddr, limit: Duration) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, limit)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(FRAME_LIMIT))?;
-        stream.set_write_timeout(Some(FRAME_LIMIT))?;
+        stream.set_read_timeout(Some(limit))?;
+        stream.set_write_timeout(Some(limit))?;
         Ok(Self { stream })
     }
 
@@ -256,7 +264,15 @@ impl Session {
     /// # Errors
     /// What came in place of the server's first frame.
     pub fn handshake(address: SocketAddr, handshake: &Handshake) -> Result<Self, Received> {
-        let Ok(mut connection) = Connection::try_open(address) else { return Err(Received::Closed) };
+        Self::handshake_within(address, handshake, FRAME_LIMIT)
+    }
+
+    /// As `handshake`, with a limit for the connect and for each frame from then on.
+    ///
+    /// # Errors
+    /// As `handshake`.
+    pub fn handshake_within(address: SocketAddr, handshake: &Handshake, limit: Duration) -> Result<Self, Received> {
+        let Ok(mut connection) = Connection::try_open_within(address, limit) else { return Err(Received::Closed) };
         connection.send_frame(&handshake.encode());
         match connection.receive() {
             Received::Frame(bytes) => Ok(Self {
@@ -275,6 +291,14 @@ impl Session {
     /// # Errors
     /// What came in place of the server's first frame.
     pub fn reattach(&self, address: SocketAddr) -> Result<Self, Received> {
+        self.reattach_within(address, FRAME_LIMIT)
+    }
+
+    /// As `reattach`, with a limit for the connect and for each frame from then on.
+    ///
+    /// # Errors
+    /// As `reattach`.
+    pub fn reattach_within(&self, address: SocketAddr, limit: Duration) -> Result<Self, Received> {
         let handshake = Handshake {
             session_id: self.granted.session_id,
             password: Some(self.granted.password.clone()),
@@ -282,7 +306,7 @@ impl Session {
             last_zxid_seen: self.last_zxid,
             ..Handshake::default()
         };
-        let mut session = Self::handshake(address, &handshake)?;
+        let mut session = Self::handshake_within(address, &handshake, limit)?;
         session.last_zxid = self.last_zxid;
         Ok(session)
     }

@@ -4,7 +4,7 @@
 //! Invariant  a missing peer fails the test and says how to get it; it is never skipped in silence.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -44,8 +44,26 @@ pub fn class_path(first: Option<&Path>) -> OsString {
     path
 }
 
+/// The class path of a server whose jars are in this folder, with the library that makes it log if it shall.
+pub fn server_class_path(jars: &str, is_logged: bool) -> OsString {
+    let mut path = OsString::new();
+    // Debian's library, which both versions know. It stands in front, as 3.9.5's jars have a newer interface that lacks
+    // a way to log; 3.8.0's have none.
+    let log = (is_logged || jars != "jars").then_some("jars-log");
+    for folder in log.into_iter().chain([jars]) {
+        path.push(present(directory().join(folder)));
+        path.push("/*:");
+    }
+    path
+}
+
 /// A small, fast-starting JVM. `heap_mib` bounds its memory, since many run side by side.
 pub fn java(heap_mib: u32, first: Option<&Path>) -> Command {
+    java_of(heap_mib, &class_path(first))
+}
+
+/// As `java`, with any class path.
+pub fn java_of(heap_mib: u32, class_path: &OsStr) -> Command {
     let mut command = Command::new("java");
     command
         .arg(format!("-Xmx{heap_mib}m"))
@@ -53,7 +71,7 @@ pub fn java(heap_mib: u32, first: Option<&Path>) -> Command {
         // English and UTC, whatever the machine is set to: the texts are compared.
         .args(["-Duser.language=en", "-Duser.country=US", "-Duser.timezone=UTC"])
         .arg("-cp")
-        .arg(class_path(first));
+        .arg(class_path);
     command
 }
 

@@ -1,7 +1,8 @@
-//! A server as a process: Ringkeeper or a real ZooKeeper 3.9.5, on a free loopback port and a directory of its own.
+//! A server as a process: Ringkeeper or a real ZooKeeper, on a free loopback port and a directory of its own.
 //!
 //! Flow       `Server::start` writes zoo.cfg, spawns, waits until it serves; `kill` is SIGKILL; `restart` serves the
-//!            same directory on the same port; drop kills and removes everything.
+//!            same directory on the same port; drop kills and removes everything. A member of an ensemble is prepared,
+//!            spawned and waited for in three steps, since none serves before the others run.
 //! Invariant  while a `Server` says it runs, its process is alive and was seen to answer `srvr`.
 //! Absent     choosing by port scan of others: ports come from below the kernel's ephemeral range, one after another.
 
@@ -16,27 +17,17 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::disk::SmallDisk;
-use crate::{four_letter, peers};
+use crate::four_letter;
+pub use crate::kind::Kind;
 
 /// How long a server may take to serve. Only a hang gets near it; a loaded machine with a cold JVM needs 10 s.
 const START_LIMIT: Duration = Duration::from_secs(120);
 /// How long one question at start may stay unanswered.
 const PROBE_LIMIT: Duration = Duration::from_millis(500);
-/// Heap of a real ZooKeeper. Its trees are small here and many run side by side.
-const ZOOKEEPER_HEAP_MIB: u32 = 256;
 /// Ports are taken from here up to the kernel's ephemeral range (32768), where outgoing connections get theirs.
 const PORT_FIRST: u32 = 12_000;
 /// One past the last port taken.
 const PORT_END: u32 = 32_000;
-
-/// Which program serves.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Ours, at this path.
-    Ringkeeper(PathBuf),
-    /// The original, from the jars that `tests/setup` fetched.
-    ZooKeeper395,
-}
 
 /// What a test adds to the configuration that all share.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +35,7 @@ pub struct Settings {
     lines: Vec<(String, String)>,
     properties: Vec<(String, String)>,
     disk_mib: Option<u64>,
+    is_logged: bool,
 }
 
 impl Settings {
@@ -72,6 +64,13 @@ impl Settings {
         self.disk_mib = Some(len_mib);
         self
     }
+
+    /// Makes a Java server write its log; Ringkeeper always does.
+    #[must_use]
+    pub fn logged(mut self) -> Self {
+        self.is_logged = true;
+        self
+    }
 }
 
 /// A running (or killed) server and everything it owns.
@@ -91,16 +90,26 @@ impl Server {
     /// # Panics
     /// If it does not serve in time; the end of its log is in the message.
     pub fn start(kind: &Kind, settings: Settings) -> Self {
+        let mut server = Self::prepare(kind, settings);
+        server.restart();
+        server
+    }
+
+    /// As `start`, without starting it.
+    pub fn prepare(kind: &Kind, settings: Settings) -> Self {
         let directory = TempDir::with_prefix("ringkeeper-test-").expect("a temporary directory can be made");
         let disk = settings.disk_mib.map(|len_mib| {
             let data_dir = data_dir(directory.path());
             fs::create_dir(&data_dir).expect("the directory is new");
             SmallDisk::mount(&data_dir, len_mib)
         });
-        let address = free_address();
-        let mut server = Self { kind: kind.clone(), settings, directory, address, disk, child: None };
-        server.restart();
-        server
+        Self { kind: kind.clone(), settings, directory, address: free_address(), disk, child: None }
+    }
+
+    /// Makes it another program from its next start on. The data stays: whoever changes the kind clears it if need be.
+    pub fn become_kind(&mut self, kind: &Kind) {
+        assert!(self.child.is_none(), "a running server stays what it is");
+        self.kind = kind.clone();
     }
 
     /// Starts it again on the same directory and port. It must have been killed or have ended.
@@ -129,7 +138,11 @@ impl Server {
         self.kill();
     }
 
-    fn spawn(&mut self) -> Result<(), String> {
+    /// Starts its process and does not wait.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn spawn(&mut self) -> Result<(), String> {
         assert!(self.child.is_none(), "a running server is not started twice");
         self.write_config();
         let log =
@@ -147,31 +160,9 @@ impl Server {
 
     fn command(&self) -> Command {
         let properties = self.settings.properties.iter().map(|(key, value)| format!("-D{key}={value}"));
-        match &self.kind {
-            Kind::Ringkeeper(binary) => {
-                let mut command = self.disk.as_ref().map_or_else(|| Command::new(binary), |disk| disk.inside(binary));
-                // Segments are filled with zeros ahead of use, and hundreds of servers start here.
-                command
-                    .args(["server", "-Dringkeeper.log.segmentSizeKb=17408"])
-                    .args(properties)
-                    .arg(self.config_path());
-                command
-            }
-            Kind::ZooKeeper395 => {
-                let mut command = Command::new("java");
-                // The JVM's own start is most of the waiting: no tiered compilation beyond C1, the simple collector.
-                command
-                    .arg(format!("-Xmx{ZOOKEEPER_HEAP_MIB}m"))
-                    .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-XX:-UsePerfData"])
-                    .args(["-Duser.language=en", "-Duser.country=US", "-Duser.timezone=UTC"])
-                    .args(properties)
-                    .arg("-cp")
-                    .arg(peers::class_path(None))
-                    .arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")
-                    .arg(self.config_path());
-                command
-            }
-        }
+        let mut command = self.kind.command(properties, self.settings.is_logged, self.disk.as_ref());
+        command.arg(self.config_path());
+        command
     }
 
     fn write_config(&self) {
@@ -189,7 +180,11 @@ impl Server {
         fs::write(self.config_path(), text).expect("our own directory is writable");
     }
 
-    fn wait_until_serving(&mut self) -> Result<(), String> {
+    /// Waits until it answers `srvr` with what it is.
+    ///
+    /// # Errors
+    /// It ended, or a generous limit passed; it is killed then.
+    pub fn wait_until_serving(&mut self) -> Result<(), String> {
         let deadline = Instant::now() + START_LIMIT;
         loop {
             if let Some(status) = self.ended() {
@@ -236,9 +231,8 @@ impl Server {
     /// # Panics
     /// If it does not run, or does not end within a generous limit.
     pub fn signal(&mut self, name: &str) -> ExitStatus {
-        let mut child = self.child.take().expect("only a running server gets signals");
-        let sent = Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status();
-        assert!(sent.is_ok_and(|status| status.success()), "SIG{name} could not be sent");
+        self.send_signal(name);
+        let mut child = self.child.take().expect("it got the signal");
         let deadline = Instant::now() + START_LIMIT;
         loop {
             if let Some(status) = child.try_wait().expect("the child is ours to wait for") {
@@ -251,6 +245,16 @@ impl Server {
             }
             thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Sends a signal that it survives, as STOP and CONT.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn send_signal(&self, name: &str) {
+        let child = self.child.as_ref().expect("only a running server gets signals");
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status();
+        assert!(sent.is_ok_and(|status| status.success()), "SIG{name} could not be sent");
     }
 
     /// Where it listens.
@@ -297,10 +301,14 @@ impl Server {
         self.directory.path().join("server.log")
     }
 
-    /// The last lines that it wrote to standard output and error.
+    /// Everything that it wrote to standard output and error since its first start.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.log_path()).unwrap_or_default()).into_owned()
+    }
+
+    /// The last lines of its log.
     pub fn log_tail(&self, lines: usize) -> String {
-        let text = fs::read(self.log_path()).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
+        let text = self.log();
         let all: Vec<&str> = text.lines().collect();
         all[all.len().saturating_sub(lines)..].join("\n")
     }
@@ -317,7 +325,7 @@ fn data_dir(directory: &Path) -> PathBuf {
 }
 
 /// A loopback address nobody listens on. Processes start their search at different points, threads share a counter.
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let span = PORT_END - PORT_FIRST;
     for _ in 0..span {

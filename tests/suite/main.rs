@@ -10,6 +10,7 @@ mod commands;
 mod curator;
 mod defects;
 mod differential;
+mod ensemble;
 mod four_letter;
 mod kazoo;
 mod kill9;
