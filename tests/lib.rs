@@ -13,4 +13,5 @@ pub mod four_letter;
 pub mod peers;
 pub mod random;
 pub mod server;
+pub mod sim;
 pub mod wire;
