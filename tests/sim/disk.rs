@@ -84,6 +84,11 @@ impl SimDisk {
         self.queue.borrow_mut().slowness = times;
     }
 
+    /// How many times longer operations take than on a good day.
+    pub fn slowness(&self) -> u64 {
+        self.queue.borrow().slowness
+    }
+
     /// Operations whose service has begun so far.
     pub fn operations(&self) -> u64 {
         self.queue.borrow().operations

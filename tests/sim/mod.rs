@@ -9,9 +9,11 @@
 //! ```
 
 pub mod disk;
+pub mod faults;
 pub mod network;
 pub mod schedule;
 pub mod story;
 pub mod stream;
 pub mod tasks;
 pub mod time;
+pub mod world;

@@ -212,7 +212,7 @@ impl Streams {
     pub fn send(&mut self, network: &mut Network, now: Micros, node: NodeId, conn: ConnId, bytes: Vec<u8>) {
         let entry = &mut self.conns[conn.0 as usize];
         let Some(side) = entry.open_side_of(node) else { return };
-        assert!(!entry.is_dialing, "{conn:?} is not open yet");
+        assert!(side == Side::Acceptor || !entry.is_dialing, "{conn:?} is not open yet");
         if bytes.is_empty() || entry.is_broken {
             return;
         }
