@@ -11,6 +11,8 @@
 pub mod disk;
 pub mod faults;
 pub mod network;
+pub mod paxos;
+pub mod run;
 pub mod schedule;
 pub mod story;
 pub mod stream;
