@@ -25,7 +25,9 @@ pub struct Quality {
     pub latency_min_us: Micros,
     /// What comes on top at most, on most days.
     pub jitter_us: Micros,
-    /// One packet in a hundred takes up to so many times longer.
+    /// Packets that are held up, in a hundred.
+    pub spike_percent: usize,
+    /// Those take up to so many times the jitter.
     pub spike: u64,
     /// Datagrams lost, in a hundred.
     pub loss_percent: usize,
@@ -35,10 +37,19 @@ pub struct Quality {
 
 impl Quality {
     /// A room full of good switches.
-    pub const LOCAL: Self = Self { latency_min_us: 40, jitter_us: 200, spike: 20, loss_percent: 0, twice_percent: 0 };
+    pub const LOCAL: Self =
+        Self { latency_min_us: 40, jitter_us: 200, spike_percent: 1, spike: 20, loss_percent: 0, twice_percent: 0 };
     /// A network that loses, repeats and reorders.
-    pub const ROUGH: Self =
-        Self { latency_min_us: 100, jitter_us: 5 * MILLI, spike: 40, loss_percent: 5, twice_percent: 5 };
+    pub const ROUGH: Self = Self {
+        latency_min_us: 100,
+        jitter_us: 5 * MILLI,
+        spike_percent: 2,
+        spike: 40,
+        loss_percent: 5,
+        twice_percent: 5,
+    };
+    /// The same at its worst, as a protocol of single messages must bear it.
+    pub const WILD: Self = Self { spike_percent: 12, loss_percent: 10, twice_percent: 15, ..Self::ROUGH };
 }
 
 /// The wires.
@@ -111,7 +122,11 @@ impl Network {
             return 1 + self.random.bits() % 10;
         }
         let jitter = self.random.bits() % (self.quality.jitter_us + 1);
-        let spike = if self.random.chance(1) { 1 + self.random.bits() % self.quality.spike } else { 1 };
+        let spike = if self.random.chance(self.quality.spike_percent) {
+            1 + self.random.bits() % self.quality.spike
+        } else {
+            1
+        };
         self.quality.latency_min_us + jitter * spike + self.extra_us[self.pair(from, to)]
     }
 

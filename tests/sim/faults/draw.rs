@@ -73,17 +73,19 @@ impl Plan {
         }
         let count = 1 + random.below(shape.faults_max);
         let mut wipes = shape.wipes_max;
-        let mut faults: Vec<Planned> = (0..count)
-            .map(|_| {
-                let kind = KINDS[random.weighted(&weights)];
-                let fault = draw(random, kind, shape, &mut wipes);
-                let begin = random.bits() % shape.span;
-                // Mostly short, so that faults meet; a few as long as they can be.
-                let longest = if random.chance(15) { shape.span } else { shape.span / 5 };
-                let end = (begin + MILLI + random.bits() % longest).min(shape.span);
-                Planned { begin, end, fault }
-            })
-            .collect();
+        let mut faults = Vec::new();
+        for _ in 0..count {
+            let kind = KINDS[random.weighted(&weights)];
+            let fault = draw(random, kind, shape, &mut wipes);
+            let begin = random.bits() % shape.span;
+            // Mostly short, so that faults meet; a few as long as they can be.
+            let longest = if random.chance(15) { shape.span } else { shape.span / 5 };
+            let end = (begin + 1 + random.bits() % longest).min(shape.span);
+            if matches!(fault, Fault::Crash { .. }) && random.chance(15) {
+                faults.extend(outage(random, shape, begin, end));
+            }
+            faults.push(Planned { begin, end, fault });
+        }
         faults.sort_by_key(|planned| planned.begin);
         Self { faults, quiet_from: shape.span }
     }
@@ -145,6 +147,13 @@ fn crash(random: &mut Random, node: NodeId, wipes: &mut usize) -> Fault {
         _ => When::AtOperation(1 + random.below(12) as u64),
     };
     Fault::Crash { node, how, when }
+}
+
+/// The power fails for some of the servers at once.
+fn outage(random: &mut Random, shape: &Shape, begin: Micros, end: Micros) -> Vec<Planned> {
+    let hit: Vec<NodeId> = (0..shape.servers).filter(|_| random.chance(50)).collect();
+    let fault = |node| Fault::Crash { node, how: Crash::Power, when: When::Now };
+    hit.into_iter().map(|node| Planned { begin, end, fault: fault(node) }).collect()
 }
 
 fn pair(random: &mut Random, nodes: usize) -> (NodeId, NodeId) {

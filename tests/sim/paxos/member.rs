@@ -142,9 +142,10 @@ impl Process {
             self.act(context);
             self.tries += 1;
         }
-        // Who is refused waits longer, so that one of two rivals gets through.
-        let most = (40 * MILLI << self.tries.min(8)).min(2 * SECOND);
-        let patience = 10 * MILLI + context.random().bits() % most;
+        // Who is refused waits longer, so that one of two rivals gets through. Who is stubborn wants to meet them.
+        let tries = if is_stubborn { 0 } else { self.tries.min(8) };
+        let most = (20 * MILLI << tries).min(2 * SECOND);
+        let patience = 5 * MILLI + context.random().bits() % most;
         context.timer(patience, 0);
     }
 }
@@ -174,7 +175,9 @@ impl Node for Process {
         };
         process.open(context);
         process.run_tasks(context);
-        let patience = context.random().bits() % (20 * MILLI);
+        // Some are eager and become rivals, some leave it to others.
+        let most = if context.random().chance(50) { 10 * MILLI } else { 200 * MILLI };
+        let patience = context.random().bits() % most;
         context.timer(patience, 0);
         process
     }

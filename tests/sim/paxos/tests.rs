@@ -52,12 +52,10 @@ fn every_bug_is_found() {
         let trial = PaxosTrial { profile: Profile::Chaos, bug };
         let summary = hunt(&trial, &Range { first: 1, seeds, jobs: 2 });
         match summary.failure {
-            Some(failure) => println!(
-                "{bug:?}: seed {}, {} of its faults suffice: {}",
-                failure.seed,
-                failure.plan.faults.len(),
-                failure.message
-            ),
+            Some(failure) => {
+                let (seed, count) = (failure.seed, failure.plan.faults.len());
+                println!("{bug:?}: seed {seed}, {count} faults suffice: {}", failure.message);
+            }
             None => missed.push(bug),
         }
     }
