@@ -18,4 +18,5 @@ pub mod peers;
 pub mod random;
 pub mod scenario;
 pub mod server;
+pub mod sim;
 pub mod wire;
