@@ -223,6 +223,13 @@ impl Disk for SimDisk {
         result
     }
 
+    async fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        let turn = self.turn().await;
+        let result = at_once(self.mem.remove_dir(dir));
+        turn.served(TOUCH_US).await;
+        result
+    }
+
     async fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let turn = self.turn().await;
         turn.served(SYNC_US).await;
