@@ -6,6 +6,7 @@
 //! Absent     connections and replies (`frontend`), and the disk itself: the log role moves `durable` forward.
 
 mod announce;
+mod peers;
 mod sessions;
 
 use std::cell::RefCell;
@@ -28,6 +29,7 @@ use tree::tree::Tree;
 
 use super::admin::Word;
 use super::codec;
+use super::link::messages::ToLink;
 use super::mesh::Outlet;
 use super::messages::Origin;
 use super::messages::{Asked, Committed, Facts, ReplicaFacts, SurveyId, ToReplica, ToServe, Write};
@@ -57,6 +59,8 @@ pub struct ReplicaParts {
     pub log: Rc<LogPort>,
     /// The serving cores, by their number.
     pub serve: Vec<Outlet<ToServe>>,
+    /// The way to other members; `None` on a server that has none.
+    pub link: Option<Outlet<ToLink>>,
     /// What all executors see.
     pub shared: Arc<Shared>,
     /// Settings that decide about writes.
@@ -91,6 +95,9 @@ pub struct Replica {
     /// what they had sent before.
     held: VecDeque<ToReplica>,
     serve: Vec<Outlet<ToServe>>,
+    link: Option<Outlet<ToLink>>,
+    /// Messages of the link.
+    heard_of_peers: u64,
     shared: Arc<Shared>,
     /// Prepared, in zxid order, not yet announced.
     outstanding: VecDeque<Arc<Committed>>,
@@ -125,6 +132,7 @@ impl Replica {
             applies,
             log,
             serve,
+            link,
             shared,
             settings,
             force_sync,
@@ -148,6 +156,8 @@ impl Replica {
             log,
             held: VecDeque::new(),
             serve,
+            link,
+            heard_of_peers: 0,
             shared,
             outstanding: VecDeque::new(),
             prepared: last,

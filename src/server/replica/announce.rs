@@ -9,6 +9,7 @@ use std::time::Duration;
 use ids::Zxid;
 use tree::txn::TxnOp;
 
+use super::super::link::messages::ToLink;
 use super::super::mesh::Outlet;
 use super::super::messages::{FromLog, ToServe};
 use super::super::metrics::{Counter, Latency, Summary};
@@ -87,6 +88,7 @@ impl Replica {
     /// Sends what was said in this turn.
     pub fn dispatch(&mut self) {
         self.log.dispatch();
+        self.link.iter().for_each(Outlet::dispatch);
         if !self.force_sync && self.durable < self.prepared {
             // `forceSync=no`: what is in memory counts as durable. It survives a crash of nothing.
             self.durable = self.prepared;
@@ -98,7 +100,8 @@ impl Replica {
 
     /// Whether so much is under way that the serving cores' requests have to wait.
     pub fn is_choked(&self) -> bool {
-        self.is_behind() || self.log.is_full() || self.serve.iter().any(|core| core.is_full())
+        let is_link_full = self.link.as_ref().is_some_and(Outlet::is_full);
+        self.is_behind() || self.log.is_full() || is_link_full || self.serve.iter().any(Outlet::is_full)
     }
 
     /// Whether the log has to catch up before clients may be read on.
@@ -119,12 +122,13 @@ impl Replica {
 
     /// Whether everything that was said is on its way.
     pub fn is_drained(&self) -> bool {
-        self.log.is_drained() && self.serve.iter().all(Outlet::is_drained)
+        self.log.is_drained() && self.serve.iter().all(Outlet::is_drained) && self.link.iter().all(Outlet::is_drained)
     }
 
-    /// Nothing follows: every serving core and the log are told so, behind everything else.
+    /// Nothing follows: every serving core, the link and the log are told so, behind everything else.
     pub fn end(&mut self) {
         self.serve.iter().for_each(|core| core.post(ToServe::End));
+        self.link.iter().for_each(|link| link.post(ToLink::End));
         self.dispatch();
         self.log.end();
     }
