@@ -1,4 +1,4 @@
-//! One client's TCP connection, used by several tasks of one executor.
+//! One client's or peer's TCP connection, used by several tasks of one executor.
 //!
 //! Flow       the reader task awaits `receive`; whoever has a reply appends it to `outbox`; at the end of a turn the
 //!            server calls `try_flush`, which sends in one system call what the socket takes. Only when something is
@@ -21,6 +21,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use glommio::net::TcpStream;
 use rustix::{
@@ -29,7 +30,7 @@ use rustix::{
 };
 
 use crate::{
-    buffer::{Pool, ReceiveBuffer, ReplyBuffer},
+    buffer::{Blocks, Pool, ReceiveBuffer, ReplyBuffer},
     sys,
 };
 
@@ -99,9 +100,22 @@ impl Connection {
     ///
     /// # Errors
     /// When nobody answers at `address` within `timeout`.
-    pub async fn connect(address: SocketAddr, timeout: Duration, pool: &Rc<Pool>) -> io::Result<Connection> {
-        let stream = TcpStream::connect_timeout(address, timeout).await?;
-        Connection::new(stream, ConnectionOptions::default(), pool)
+    ///
+    /// # Cancel safety
+    /// Cancelled, there is no connection.
+    pub async fn connect(
+        address: SocketAddr,
+        timeout: Duration,
+        options: ConnectionOptions,
+        pool: &Rc<Pool>,
+    ) -> io::Result<Connection> {
+        let connection = Connection::new(TcpStream::connect_timeout(address, timeout).await?, options, pool)?;
+        // Where nobody listens on a port that the kernel may also give out, it can give us just that one: TCP then
+        // connects the socket with itself.
+        if connection.local_addr()? == connection.peer {
+            return Err(Errno::CONNREFUSED.into());
+        }
+        Ok(connection)
     }
 
     /// Who is at the other end. An IPv4 client of an IPv6 socket shows its IPv4 address.
@@ -150,6 +164,30 @@ impl Connection {
             _ => inbox.rest_before_wait(),
         }
         received
+    }
+
+    /// Waits for at most `len_max_bytes` and hands them on. Nothing means what 0 means to [`receive`](Self::receive).
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    ///
+    /// # Cancel safety
+    /// Cancelled, it has received nothing.
+    pub async fn receive_bytes(&self, blocks: &Blocks, len_max_bytes: usize) -> io::Result<Bytes> {
+        if self.is_flooded.take() {
+            reactor_turn().await;
+        }
+        poll_fn(|cx| {
+            if self.is_closed() {
+                return Poll::Ready(Ok(Bytes::new()));
+            }
+            let mut stream = self.stream.borrow_mut();
+            let received = blocks.poll_receive(len_max_bytes, |room| Pin::new(&mut *stream).poll_read(cx, room));
+            let (bytes, was_full) = ready!(received)?;
+            self.is_flooded.set(was_full);
+            Poll::Ready(Ok(bytes))
+        })
+        .await
     }
 
     /// Replies to be sent. What is appended leaves with the next `try_flush` or with a `flush` under way.

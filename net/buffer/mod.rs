@@ -3,11 +3,13 @@
 //! Invariant  a connection with nothing in either holds no memory for it: blocks belong to the executor's `Pool` and
 //!            are lent only while there are bytes in them.
 
+mod blocks;
 mod kept;
 mod pool;
 mod receive;
 mod reply;
 
+pub use blocks::Blocks;
 pub use kept::Kept;
 pub use pool::{BLOCK_BYTES, Pool};
 pub use receive::{Frame, ReceiveBuffer};

@@ -95,6 +95,15 @@ impl ReplyBuffer {
         self.small.extend_from_slice(bytes);
     }
 
+    /// As [`raw`](ReplyBuffer::raw): copied when small, else referred to until they are sent.
+    pub fn raw_shared(&mut self, bytes: Bytes) {
+        if bytes.len() < SHARED_MIN_BYTES {
+            return self.raw(&bytes);
+        }
+        self.shared_bytes += bytes.len();
+        self.shared.push_back(Shared { small_end: self.small.len(), bytes });
+    }
+
     fn take_block(&mut self) {
         if self.small.capacity() == 0 {
             self.small = self.pool.take_reply();
@@ -211,9 +220,7 @@ impl ReplyFrame<'_> {
             self.writer().raw(bytes);
             return;
         }
-        let small_end = self.buffer.small.len();
-        self.buffer.shared_bytes += bytes.len();
-        self.buffer.shared.push_back(Shared { small_end, bytes: bytes.clone() });
+        self.buffer.raw_shared(bytes.clone());
     }
 
     /// Length of the body so far. A caller that answers many questions in one frame stops when it gets out of hand.
@@ -285,6 +292,20 @@ mod tests {
         }
         assert_eq!(frame.finish(), body.len());
         Writer::new(expected).buffer(Some(&body));
+    }
+
+    #[test]
+    fn raw_pieces_leave_in_order_copied_or_shared() {
+        for step in [1, 4096, 1 << 20] {
+            let (mut buffer, mut expected) = (ReplyBuffer::new(&Pool::new()), Vec::new());
+            for (nr, len) in [SHARED_MIN_BYTES, 3, 0, 20_000, 20_000, 7, 7].into_iter().enumerate() {
+                let piece = vec![u8::try_from(nr).unwrap(); len];
+                expected.extend_from_slice(&piece);
+                buffer.raw_shared(Bytes::from(piece));
+            }
+            assert_eq!((buffer.small.len(), buffer.shared.len()), (17, 3), "small pieces lie together");
+            assert!(drain(&mut buffer, step) == expected, "in steps of {step}");
+        }
     }
 
     #[test]

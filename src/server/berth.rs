@@ -11,6 +11,7 @@ use std::sync::Arc;
 use net::listener::Accepted;
 use tuning::{Plan, Role};
 
+use super::link::messages::{FromLink, ToLink};
 use super::mesh::{self, FarInlet, FarOutlet, Inlet, Outlet, ParcelReceiver, ParcelSender};
 use super::messages::{FromLog, ToLog, ToReplica, ToServe};
 use super::notify::Notify;
@@ -25,6 +26,10 @@ pub struct Berth {
     pub replica: bool,
     /// Whom the log that lives here gives what it has recovered; `None` where it doesn't.
     pub log: Option<Vec<ParcelSender<Loaded>>>,
+    /// Tells the link that lives here that there is a replica to hear of connections; `None` where it doesn't.
+    pub link: Option<ParcelReceiver<()>>,
+    /// At the replica, if there is a link: tells it so.
+    pub replica_is_there: Option<ParcelSender<()>>,
     /// What the log has recovered, for whoever has a tree.
     pub loaded: Option<ParcelReceiver<Loaded>>,
     /// Mailboxes to other executors.
@@ -52,6 +57,10 @@ pub struct FarMail {
     log: Option<(FarOutlet<ToLog>, FarInlet<FromLog>)>,
     /// At the log.
     logged: Option<(FarInlet<ToLog>, FarOutlet<FromLog>)>,
+    /// At the replica.
+    link: Option<(FarOutlet<ToLink>, FarInlet<FromLink>)>,
+    /// At the link.
+    linked: Option<(FarInlet<ToLink>, FarOutlet<FromLink>)>,
     /// At the serving core that accepts: the others, ascending.
     hand_over: Vec<FarOutlet<Accepted>>,
     /// At each of the others.
@@ -60,6 +69,9 @@ pub struct FarMail {
 
 /// A serving core's mailboxes, as the replica sees them.
 pub type ServeMail = (Inlet<ToReplica>, Outlet<ToServe>);
+
+/// The link's mailboxes to a replica elsewhere, and what is rung when the way there has room again.
+pub type LinkMail = (Inlet<ToLink>, Outlet<FromLink>, Rc<Notify>);
 
 /// Ends of mailboxes, connected.
 pub struct Mail {
@@ -71,6 +83,10 @@ pub struct Mail {
     pub log: Option<(Outlet<ToLog>, Inlet<FromLog>)>,
     /// At the log, if the replica is elsewhere.
     pub logged: Option<(Inlet<ToLog>, Outlet<FromLog>)>,
+    /// At the replica, if there is a link elsewhere.
+    pub link: Option<(Outlet<ToLink>, Inlet<FromLink>)>,
+    /// At the link, if the replica is elsewhere.
+    pub linked: Option<LinkMail>,
     /// At the serving core that accepts: the others, ascending.
     pub hand_over: Vec<Outlet<Accepted>>,
     /// At each of the others.
@@ -101,6 +117,15 @@ impl FarMail {
         if let Some((inlet, outlet)) = self.logged {
             logged = Some((inlet.connect().await, outlet.connect(relief()).await));
         }
+        let mut link = None;
+        if let Some((outlet, inlet)) = self.link {
+            link = Some((outlet.connect(relief()).await, inlet.connect().await));
+        }
+        let mut linked = None;
+        if let Some((inlet, outlet)) = self.linked {
+            let link_relief = Rc::new(Notify::default());
+            linked = Some((inlet.connect().await, outlet.connect(Rc::clone(&link_relief)).await, link_relief));
+        }
         let mut hand_over = Vec::new();
         for outlet in self.hand_over {
             hand_over.push(outlet.connect(relief()).await);
@@ -109,7 +134,7 @@ impl FarMail {
         if let Some(inlet) = self.take_over {
             take_over = Some(inlet.connect().await);
         }
-        Mail { serve, replica, log, logged, hand_over, take_over }
+        Mail { serve, replica, log, logged, link, linked, hand_over, take_over }
     }
 }
 
@@ -139,6 +164,16 @@ pub fn wire(plan: &Plan) -> Vec<Berth> {
         berths[replica].mail.log = Some((to_log, from_log));
         berths[log].mail.logged = Some((from_replica, to_replica));
     }
+    if let Some(link) = plan.holders(Role::Link).next() {
+        let (replica_is_there, link_may_listen) = mesh::parcel();
+        berths[replica].replica_is_there = Some(replica_is_there);
+        berths[link].link = Some(link_may_listen);
+        if link != replica {
+            let ((to_link, from_replica), (to_replica, from_link)) = (mesh::far(), mesh::far());
+            berths[replica].mail.link = Some((to_link, from_link));
+            berths[link].mail.linked = Some((from_replica, to_replica));
+        }
+    }
     let mut deliveries = Vec::new();
     for berth in berths.iter_mut().filter(|berth| berth.replica || berth.serve.is_some()) {
         let (delivery, loaded) = mesh::parcel();
@@ -151,7 +186,8 @@ pub fn wire(plan: &Plan) -> Vec<Berth> {
 
 impl Berth {
     fn empty() -> Berth {
-        Berth { serve: None, replica: false, log: None, loaded: None, mail: FarMail::default() }
+        let mail = FarMail::default();
+        Berth { serve: None, replica: false, log: None, link: None, replica_is_there: None, loaded: None, mail }
     }
 }
 
@@ -161,8 +197,12 @@ mod tests {
     use tuning::{Layout, Machine, Wishes, plan};
 
     fn wired(layout: &str) -> Vec<Berth> {
+        wired_for(layout, false)
+    }
+
+    fn wired_for(layout: &str, has_peers: bool) -> Vec<Berth> {
         let layout: Layout = layout.parse().unwrap();
-        wire(&plan(&Machine::uniform(4), &Wishes { layout, ..Wishes::default() }).unwrap())
+        wire(&plan(&Machine::uniform(4), &Wishes { layout, has_peers, ..Wishes::default() }).unwrap())
     }
 
     #[test]
@@ -173,6 +213,19 @@ mod tests {
         assert!(mail.serve.iter().all(Option::is_none) && mail.replica.is_none() && mail.log.is_none());
         assert_eq!((berths[0].serve, berths[0].replica), (Some(0), true));
         assert_eq!(berths[0].log.as_ref().map(Vec::len), Some(1), "its own tree is a delivery, too");
+    }
+
+    #[test]
+    fn a_link_has_mailboxes_to_a_replica_elsewhere_and_there_is_none_without_peers() {
+        let alone = wired("replica=0/link=1/log=2/serve=3");
+        assert!(alone.iter().all(|berth| berth.link.is_none() && berth.replica_is_there.is_none()));
+        assert!(alone.iter().all(|berth| berth.mail.link.is_none() && berth.mail.linked.is_none()));
+        let apart = wired_for("replica=0/link=1/log=2/serve=3", true);
+        assert!(apart[0].mail.link.is_some() && apart[0].replica_is_there.is_some() && apart[0].link.is_none());
+        assert!(apart[1].mail.linked.is_some() && apart[1].link.is_some() && apart[1].loaded.is_none());
+        let together = wired_for("single", true);
+        assert!(together[0].link.is_some() && together[0].replica_is_there.is_some());
+        assert!(together[0].mail.link.is_none() && together[0].mail.linked.is_none());
     }
 
     #[test]

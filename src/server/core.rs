@@ -14,7 +14,8 @@ use glommio::timer::sleep;
 
 use super::clock;
 use super::frontend::Frontend;
-use super::link::messages::FromLink;
+use super::link::links::Links;
+use super::link::messages::{FromLink, ToLink};
 use super::mesh::Inlet;
 use super::messages::{FromLog, ToReplica, ToServe};
 use super::metrics::Latency;
@@ -31,6 +32,8 @@ pub struct Core {
     /// Between the two, when both are here.
     to_replica: Option<Inlet<ToReplica>>,
     to_serve: Option<Inlet<ToServe>>,
+    /// The link beside the replica, and what it is told.
+    link: Option<NearLink>,
     /// For each serving core elsewhere: rung when its submissions may be taken again.
     gates: RefCell<Vec<Rc<Notify>>>,
 }
@@ -38,9 +41,18 @@ pub struct Core {
 /// Near mailboxes of a core, where both roles are here.
 pub type NearInlets = (Inlet<ToReplica>, Inlet<ToServe>);
 
+/// A link on the replica's executor, and its near mailbox.
+pub type NearLink = (Rc<Links>, Inlet<ToLink>);
+
 impl Core {
     /// Of the roles that live here.
-    pub fn new(frontend: Option<Frontend>, replica: Option<Replica>, near: Option<NearInlets>) -> Core {
+    pub fn new(
+        frontend: Option<Frontend>,
+        replica: Option<Replica>,
+        near: Option<NearInlets>,
+        link: Option<NearLink>,
+    ) -> Core {
+        assert!(link.is_none() || replica.is_some(), "a link that is near is near the replica");
         assert_eq!(
             near.is_some(),
             frontend.is_some() && replica.is_some(),
@@ -52,6 +64,7 @@ impl Core {
             replica: replica.map(RefCell::new),
             to_replica,
             to_serve,
+            link,
             gates: RefCell::default(),
         }
     }
@@ -105,6 +118,8 @@ impl Core {
     /// Handles everything that was said, then sends what leaves this executor.
     pub fn settle(&self, now: Now) {
         while self.hear_replica(now) | self.hear_serve(now) {}
+        // Other members first: what they answer is what clients wait for.
+        self.hear_link_orders();
         if let Some(frontend) = &self.frontend {
             frontend.borrow_mut().end_turn();
         }
@@ -115,6 +130,16 @@ impl Core {
             if !gates.is_empty() && !replica.is_choked() {
                 gates.iter().for_each(|gate| gate.ring());
             }
+        }
+        self.hear_link_orders();
+    }
+
+    /// The link beside the replica does what it was told.
+    fn hear_link_orders(&self) {
+        if let Some((links, inlet)) = &self.link
+            && let Some(first) = inlet.pop()
+        {
+            links.take(std::iter::once(first).chain(std::iter::from_fn(|| inlet.pop())));
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod end;
 mod member;
+mod peers;
 
 use std::cell::RefCell;
 use std::io;
@@ -13,6 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::peers::{NearLinkMail, ways_to_link};
 use glommio::task::JoinHandle;
 use glommio::timer::sleep;
 use net::buffer::Pool;
@@ -27,6 +29,9 @@ use super::core::Core;
 use super::frontend::Frontend;
 use super::frontend::survey::watch_surveys;
 use super::housekeeping::Housekeeping;
+use super::link::LinkSettings;
+use super::link::links::Links;
+use super::link::messages::ToLink;
 use super::mesh::{Inlet, Outlet, ParcelSender, near};
 use super::messages::{FromLog, ToLog, ToReplica, ToServe};
 use super::metrics::Summary;
@@ -59,6 +64,8 @@ pub struct Common {
     pub shared: Arc<Shared>,
     /// How many serve.
     pub serve_cores: usize,
+    /// What the link needs to know; `None` on a server without peers.
+    pub link: Option<LinkSettings>,
 }
 
 /// Runs the roles of a berth until the server stops.
@@ -67,20 +74,24 @@ pub struct Common {
 /// When they cannot start, or had to stop.
 pub async fn live(common: Common, berth: Berth) -> Result<(), RunError> {
     let relief = Rc::new(Notify::default());
-    let Berth { serve, replica, log, loaded, mail } = berth;
+    let Berth { serve, replica, log, link, replica_is_there, loaded, mail } = berth;
     let mut mail = mail.connect(&relief).await;
     let places = Places::new(&common.config);
-    let mut life = Life { common, places, log: None, core: None, accepting: None };
+    let mut life = Life { common, places, log: None, core: None, accepting: None, links: None };
     let mut near_reports = None;
     if let Some(deliveries) = log {
         near_reports = life.start_log(deliveries, loaded.is_none(), &mut mail).await?;
     }
+    let near_link = link.and_then(|may_listen| life.start_link(may_listen, mail.linked.take()));
     if let Some(loaded) = loaded {
         // Nothing comes when recovery has failed, and whoever has tried it says why.
         let Some(loaded) = loaded.receive().await else { return Ok(()) };
         let tree = own_tree(loaded.tree, replica).await;
         let start = Start { serve, replica, record_len_max: loaded.record_len_max, cost: loaded.cost };
-        life.start_core(start, tree, mail, near_reports, relief).await?;
+        life.start_core(start, tree, mail, (near_reports, near_link), relief).await?;
+    }
+    if let Some(link) = replica_is_there {
+        link.send(());
     }
     let reason = life.common.stop.wait().await;
     life.end(reason).await
@@ -107,6 +118,7 @@ struct Life {
     log: Option<LogLife>,
     core: Option<Rc<Core>>,
     accepting: Option<JoinHandle<io::Result<()>>>,
+    links: Option<Rc<Links>>,
 }
 
 /// The log, where it lives.
@@ -178,7 +190,7 @@ impl Life {
         start: Start,
         tree: Tree,
         mut mail: Mail,
-        near_reports: Option<Inlet<FromLog>>,
+        (near_reports, near_link): (Option<Inlet<FromLog>>, Option<NearLinkMail>),
         relief: Rc<Notify>,
     ) -> Result<(), RunError> {
         let now = Now::read();
@@ -211,6 +223,7 @@ impl Life {
             )
         });
         let mut from_serve = Vec::new();
+        let (to_link, from_link, near_link) = ways_to_link(near_link, &mut mail);
         let mut log_port = None;
         let mut reports = near_reports;
         let replica = start.replica.then(|| {
@@ -219,14 +232,17 @@ impl Life {
             let port = Rc::new(LogPort::new(way, start.record_len_max));
             log_port = Some(Rc::clone(&port));
             let serve = take_serve(&mut mail.serve, &mut near_serve, &mut from_serve);
-            self.replica(&settings, &tree, frontend.is_none(), port, serve, start.cost, now)
+            self.replica(&settings, &tree, frontend.is_none(), port, (serve, to_link), start.cost, now)
         });
-        let core = Rc::new(Core::new(frontend, replica, near_inlets));
+        let core = Rc::new(Core::new(frontend, replica, near_inlets, near_link));
         self.core = Some(Rc::clone(&core));
         glommio::spawn_local(Rc::clone(&core).relieve(relief)).detach();
         if let Some(port) = log_port {
             let reports = reports.expect("the replica hears of the log, near or far");
             self.start_replica(&core, &settings, tree, port, reports, from_serve, start.cost).await?;
+        }
+        if let Some(inlet) = from_link {
+            glommio::spawn_local(Rc::clone(&core).hear_link(inlet)).detach();
         }
         if let Some(number) = start.serve {
             if let Some(inlet) = from_replica {
@@ -254,7 +270,7 @@ impl Life {
         tree: &Rc<RefCell<Tree>>,
         applies: bool,
         log: Rc<LogPort>,
-        serve: Vec<Outlet<ToServe>>,
+        (serve, link): (Vec<Outlet<ToServe>>, Option<Outlet<ToLink>>),
         cost: Cost,
         now: Now,
     ) -> Replica {
@@ -263,6 +279,7 @@ impl Life {
             applies,
             log,
             serve,
+            link,
             shared: Arc::clone(&self.common.shared),
             settings: settings.prep(),
             force_sync: settings.config.local.storage.force_sync,

@@ -44,6 +44,9 @@ impl Life {
             sleep(LAST_ANSWERS).await;
             core.frontend().finish_all();
         }
+        if let Some(links) = &self.links {
+            self.end_link(links, drain_max).await?;
+        }
         match &self.log {
             Some(log) => self.end_log(log, drain_max).await,
             None => Ok(()),
@@ -85,7 +88,7 @@ impl Life {
     }
 
     /// Waits until the replica has said that nothing follows.
-    async fn hear_the_end(&self, ended: &Notify, drain_max: Duration) -> Result<(), RunError> {
+    pub(super) async fn hear_the_end(&self, ended: &Notify, drain_max: Duration) -> Result<(), RunError> {
         let heard = timeout(drain_max + END_MARGIN, async {
             ended.wait().await;
             Ok(())

@@ -10,6 +10,7 @@ use ids::Zxid;
 use tree::tree::Tree;
 use tree::txn::TxnOp;
 
+use super::super::link::messages::ToLink;
 use super::super::mesh::Outlet;
 use super::super::messages::{Committed, FromLog, ToServe};
 use super::super::metrics::{Counter, Latency, Summary};
@@ -137,7 +138,8 @@ impl Replica {
 
     /// Whether so much is under way that the serving cores' requests have to wait.
     pub fn is_choked(&self) -> bool {
-        self.is_behind() || self.log.is_full() || self.serve.iter().any(|core| core.is_full())
+        let is_link_full = self.link.as_ref().is_some_and(Outlet::is_full);
+        self.is_behind() || self.log.is_full() || is_link_full || self.serve.iter().any(Outlet::is_full)
     }
 
     /// Whether the log has to catch up before clients may be read on.
@@ -158,12 +160,13 @@ impl Replica {
 
     /// Whether everything that was said is on its way.
     pub fn is_drained(&self) -> bool {
-        self.log.is_drained() && self.serve.iter().all(Outlet::is_drained)
+        self.log.is_drained() && self.serve.iter().all(Outlet::is_drained) && self.member.as_ref().is_none_or(|member| member.link().is_drained())
     }
 
-    /// Nothing follows: every serving core and the log are told so, behind everything else.
+    /// Nothing follows: every serving core, the link and the log are told so, behind everything else.
     pub fn end(&mut self) {
         self.serve.iter().for_each(|core| core.post(ToServe::End));
+        self.member.iter().for_each(|member| member.link().post(ToLink::End));
         self.dispatch();
         self.log.end();
     }

@@ -24,6 +24,7 @@ async fn replica(dir: &std::path::Path) -> Replica {
         applies: true,
         log: Rc::new(LogPort::new(Way::Near(Rc::new(ServerLog::new(log))), RECORD_LEN_MAX)),
         serve: vec![serve],
+        link: None,
         shared: Arc::new(Shared::new(1, 0)),
         settings: PrepSettings::default(),
         force_sync: true,

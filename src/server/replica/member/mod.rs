@@ -137,6 +137,11 @@ impl Member {
         }
     }
 
+    /// The way to the sockets.
+    pub fn link(&self) -> &Outlet<ToLink> {
+        &self.link
+    }
+
     /// What it is to clients.
     pub fn standing(&self) -> Standing {
         self.standing
