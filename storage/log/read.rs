@@ -332,3 +332,6 @@ impl<M: Deref<Target = [u8]>> Scan<M> {
         ReadError::Damaged { path: self.path.clone(), offset: self.place.at.offset, reason }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,7 +30,8 @@ impl<D: Disk> Log<D> {
     /// Removes every record above `seq`, durable or waiting, and returns when they can't come back. It first waits for a
     /// segment that is being made and for a purge, if they are in flight.
     ///
-    /// Snapshots above `seq` must be gone, durably, before: a state that begins with one of them has what is removed here.
+    /// Snapshots above `seq` must be gone, durably, before ([`Snapshots::truncate_after`](crate::Snapshots::truncate_after)):
+    /// a state that begins with one of them has what is removed here.
     /// Cursors from before return [`ReadError::Truncated`] afterwards.
     ///
     /// # Errors
@@ -126,3 +127,6 @@ impl<D: Disk> Drop for Truncating<'_, D> {
         self.log.truncating.set(false);
     }
 }
+
+#[cfg(test)]
+mod tests;
