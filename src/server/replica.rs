@@ -10,6 +10,7 @@ mod sessions;
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,6 +26,7 @@ use tree::prep::{Prep, PrepContext, PrepSettings};
 use tree::request::Request;
 use tree::session::{SessionTracker, Standing};
 use tree::tree::Tree;
+use zab::outbox::Epochs;
 
 use super::admin::Word;
 use super::codec;
@@ -34,6 +36,7 @@ use super::messages::{Asked, Committed, Facts, ReplicaFacts, SurveyId, ToReplica
 use super::metrics::Metrics;
 use super::notify::Notify;
 use super::shared::{Room, Shared};
+use super::snapshots::SnapshotGate;
 use super::storage::LogPort;
 
 /// The two clocks at one moment.
@@ -69,6 +72,12 @@ pub struct ReplicaParts {
     pub sessions: SessionTracker,
     /// The next session's id.
     pub first_session: SessionId,
+    /// What this member had promised when it started.
+    pub epochs: Epochs,
+    /// Where snapshots belong.
+    pub snapshot_dir: Rc<RefCell<PathBuf>>,
+    /// Whether they are written.
+    pub snapshot_gate: Rc<SnapshotGate>,
 }
 
 /// No snapshot is due, whatever comes.
@@ -109,6 +118,12 @@ pub struct Replica {
     /// Transactions and bytes of log since the last snapshot was begun, and the numbers at which the next one is due.
     since_snapshot: (u64, u64),
     snapshot_at: (u64, u64),
+    /// What this member had promised when it started.
+    pub epochs: Epochs,
+    /// Where snapshots belong: elsewhere when another member's state was adopted. Looked at before each.
+    pub snapshot_dir: Rc<RefCell<PathBuf>>,
+    /// To be closed while the log role cuts, loads or adopts a state.
+    pub snapshot_gate: Rc<SnapshotGate>,
     /// Rung when a snapshot is due.
     pub snapshot_due: Rc<Notify>,
     /// Rung when there is something to announce without the disk's word.
@@ -131,6 +146,9 @@ impl Replica {
             behind_bytes,
             mut sessions,
             first_session,
+            epochs,
+            snapshot_dir,
+            snapshot_gate,
         } = parts;
         let last = tree.borrow().last_zxid();
         for (session, timeout_ms) in tree.borrow().sessions() {
@@ -161,6 +179,9 @@ impl Replica {
             accepting: true,
             since_snapshot: (0, 0),
             snapshot_at: NOT_DUE,
+            epochs,
+            snapshot_dir,
+            snapshot_gate,
             snapshot_due: Rc::new(Notify::default()),
             unsynced_work: Rc::new(Notify::default()),
             metrics: Metrics::new(),

@@ -86,6 +86,7 @@ pub fn run(config: Config, plan: &Plan, greeting: Option<String>) -> Result<(), 
         stop,
         shared: Arc::new(Shared::new(serve_cores, TRACE_MASK_DEFAULT)),
         serve_cores,
+        has_peers: false,
     };
     let mut berths = berth::wire(plan);
     if let ([executor], 1) = (plan.executors.as_slice(), berths.len()) {
