@@ -161,6 +161,7 @@ fn old_state_is_gone_and_others_files_stay() {
         }
     });
     block_on(switch(&disk, start(&disk), FOREIGN)).unwrap();
+    let disk = disk.crash();
     let base = |path: &PathBuf| path.parent() == Some(Path::new(BASE));
     let left: Vec<PathBuf> = disk.paths().into_iter().filter(base).collect();
     let names = ["cut.0000000000000001.00001000", "lock", "register"];

@@ -135,6 +135,26 @@ fn purged_is_an_error_and_what_is_mapped_can_be_read_to_its_end() {
 }
 
 #[test]
+fn cursor_that_has_read_all_goes_on_though_its_segment_was_purged_since() {
+    // An empty batch closes the segment when the log rolls; the cursor has not seen it.
+    let disk = MemDisk::new();
+    let (log, ..) = open(&disk);
+    let mut cursor = log.read_after(0).unwrap();
+    let mut seen = Seen::new();
+    while log.state.borrow().active.home.index == 1 {
+        seen.extend(rest(&mut cursor).unwrap());
+        write(&log, [log.last_seq() + 1]);
+    }
+    let last = log.last_seq();
+    assert_eq!(cursor.after(), last - 1);
+    write(&log, last + 1..=last + 5);
+    assert_eq!(block_on(log.purge_before(last + 5)).unwrap(), 1);
+    assert_eq!(log.oldest(), last - 1);
+    seen.extend(rest(&mut cursor).unwrap());
+    assert_eq!(seen, expected(1..=last + 5));
+}
+
+#[test]
 fn segment_that_is_read_is_not_used_again() {
     let (disk, log) = written(300);
     let cursor = log.read_after(0).unwrap();

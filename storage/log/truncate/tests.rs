@@ -1,12 +1,14 @@
 //! Truncations: what is cut off is gone for good, what is kept is there, whatever breaks in between.
 
 use std::io::ErrorKind;
+use std::path::Path;
 use std::pin::pin;
 
 use super::*;
 use crate::error::AppendError;
 use crate::log::tests::{expected, open, open_from, payload, write};
 use crate::mem::{Call, MemDisk, block_on, poll_once};
+use crate::snapshot::{SnapshotWriter, Snapshots};
 
 type Seen = Vec<(u64, Vec<u8>)>;
 
@@ -282,6 +284,40 @@ fn every_crash_of_a_truncation_into_a_recycled_segment_recovers() {
         let truncated = [expected(oldest + 1..=450), newly(451..=last)].concat();
         let old = image.noted == 0 && seen == expected(oldest + 1..=500);
         assert!(old || seen == truncated && last >= image.noted, "operation {}: {last}", image.ops);
+    });
+}
+
+#[test]
+fn snapshots_above_go_first_and_every_crash_finds_a_state_with_its_log() {
+    let disk = written(300);
+    let dir = Path::new("/log");
+    let snapshot = async |seq| SnapshotWriter::create(disk.clone(), dir, seq).await.unwrap().finish(b"").await.unwrap();
+    block_on(snapshot(50));
+    block_on(snapshot(150));
+    block_on(snapshot(250));
+    let disk = disk.copy();
+    let newest = |disk: &MemDisk| block_on(Snapshots::open(disk.clone(), dir)).unwrap().seqs().last().copied().unwrap();
+    let (log, ..) = open_from(&disk, 250).unwrap();
+    let mut snapshots = block_on(Snapshots::open(disk.clone(), dir)).unwrap();
+    assert_eq!(block_on(snapshots.truncate_after(100)).unwrap(), Some(50));
+    assert_eq!(snapshots.seqs(), [50]);
+    block_on(log.truncate_after(100)).unwrap();
+    disk.note(100);
+    // Beyond what the snapshots were at: with one of them the start would find it all, and be wrong.
+    for seq in 101..=260 {
+        block_on(log.prepare_next()).unwrap();
+        log.append(seq, &newer(seq)).unwrap();
+        if seq % 20 == 0 {
+            disk.note(block_on(log.sync()).unwrap());
+        }
+    }
+    disk.images(|image| {
+        let from = newest(&image.disk);
+        let (.., seen) = open_from(&image.disk, from).unwrap();
+        let last = from + seen.len() as u64;
+        let old = image.noted == 0 && seen == expected(from + 1..=300);
+        let truncated = || from == 50 && seen == [expected(51..=100), newly(101..=last)].concat();
+        assert!(old || truncated() && last >= image.noted, "operation {}: {from} to {last}", image.ops);
     });
 }
 
