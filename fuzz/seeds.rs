@@ -19,7 +19,7 @@ use net::record::{
 use storage::record::{BATCH_HEADER_LEN, Batch, Home, Position, encode_record, record_len};
 use storage::segment::{BATCHES_AT, Header};
 use storage::snapshot::SnapshotWriter;
-use storage::{Disk, MemDisk};
+use storage::{Disk, MemDisk, Register};
 
 fn main() {
     let requests: Vec<Vec<u8>> = requests().iter().map(request_seed).collect();
@@ -36,6 +36,7 @@ fn main() {
     write("fuzz_quota_text", &quotas());
     write("fuzz_segment", &[segment(), segment()[BATCHES_AT as usize..].to_vec()]);
     write("fuzz_record", &[records()]);
+    write("fuzz_register", &[register()]);
     write("fuzz_snapshot_file", &[snapshot_file(b"some state"), snapshot_file(&[])]);
     fs::write(home().join("corpus/zoo_cfg.dict"), dictionary()).expect("fuzz/corpus is writable");
 }
@@ -304,6 +305,19 @@ fn append_records(first_seq: u64, mut chain: u32, out: &mut Vec<u8>) -> u32 {
         chain = encode_record(chain, seq, &[payload], &mut out[at..]);
     }
     chain
+}
+
+/// With a value in each slot.
+fn register() -> Vec<u8> {
+    let (disk, path) = (MemDisk::new(), PathBuf::from("/r/register"));
+    block_on(async {
+        disk.create_dir(Path::new("/r")).await.expect("memory");
+        let (register, _) = Register::open(&disk, &path).await.expect("memory");
+        for value in [&b"one"[..], b"another"] {
+            register.save(value).await.expect("memory");
+        }
+    });
+    disk.bytes(&path).expect("it was made")
 }
 
 fn snapshot_file(payload: &[u8]) -> Vec<u8> {

@@ -48,6 +48,7 @@ pub async fn remove_generation<D: Disk>(disk: &D, dir: &Path) -> Result<(), Gene
         let path = join(dir, &entry.name);
         disk.remove(&path).await.map_err(GenerationError::at("remove", &path))?;
     }
+    // When the numbers have gone on nobody looks here any more.
     disk.sync_dir(dir).await.map_err(GenerationError::at("sync the directory", dir))?;
     match disk.remove_dir(dir).await {
         Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::ResourceBusy) => Ok(()),

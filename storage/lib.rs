@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! log.rs       append (memory) -> sync (one batch, one write) -> durable      prepare.rs  the next segment, ahead of use
+//!   read.rs    cursors over what is durable    truncate.rs  the end of the log taken back
 //! record.rs    batches and records as bytes                                   segment.rs  headers, names, the scan
 //! recover.rs   what a directory of segments means: a decision table           repair.rs   cut at a damage, when asked to
 //! snapshot/    chunked, checksummed, renamed into place, the newest readable one
-//! disk.rs      the seam;  os.rs io_uring through glommio;  mem.rs a disk that tears, loses and refuses
+//! register.rs  a few bytes in two slots      generation.rs  one whole state in the place of another
+//! disk.rs      the seam;  os.rs io_uring through glommio;  mem/ a disk that tears, loses and refuses
 //! lock.rs      one server per directory                                       error.rs    one enum per operation
 //! ```
 //!

@@ -11,7 +11,7 @@
 //! Absent     more than two values. Telling a newest slot that has rotted from one that was torn: the older value counts.
 //!
 //! The file is made whole under another name, with number 0 for "nothing was saved", and a save changes neither its length
-//! nor its name. So the directory is synced once in a register's life.
+//! nor its name. So the directory is synced when it is opened, and never again.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -39,6 +39,7 @@ pub struct Register<D: Disk> {
     /// Of the newest value.
     number: Cell<u64>,
     saving: Cell<bool>,
+    /// Also while a save is in flight.
     closed: Cell<bool>,
     /// The newest value, for who asks again.
     value: RefCell<Option<Vec<u8>>>,
@@ -66,6 +67,8 @@ impl<D: Disk> Register<D> {
         let file =
             disk.open(path, Open::Existing, Strategy::Buffered).await.map_err(RegisterError::io("open", path))?;
         file.sync().await.map_err(RegisterError::io("sync", path))?;
+        // The process before may have ended between a rename and this.
+        disk.sync_dir(dir_of(path)).await.map_err(RegisterError::io("sync the directory of", path))?;
         let register = Register {
             file,
             path: path.to_owned(),
@@ -90,8 +93,8 @@ impl<D: Disk> Register<D> {
     pub async fn save(&self, value: &[u8]) -> Result<(), RegisterError> {
         assert!(value.len() <= VALUE_LEN_MAX, "a value of {} bytes", value.len());
         assert!(!self.saving.replace(true), "one save at a time");
+        let _guard = Saving(&self.saving);
         if self.closed.replace(true) {
-            self.saving.set(false);
             return Err(RegisterError::Closed);
         }
         // Closed until it is done: an error, or a drop in the middle, leaves it so.
@@ -99,7 +102,6 @@ impl<D: Disk> Register<D> {
         let mut buffer = self.file.buffer(BLOCK);
         encode(number, Some(value), &mut buffer.as_mut()[..BLOCK]);
         let written = self.file.write_durable(buffer, BLOCK, offset_of(number)).await;
-        self.saving.set(false);
         written.map_err(RegisterError::io("write and sync", &self.path))?;
         self.number.set(number);
         self.value.replace(Some(value.to_vec()));
@@ -113,6 +115,15 @@ impl<D: Disk> Register<D> {
     }
 }
 
+/// Takes the flag back when a save has ended or was dropped.
+struct Saving<'a>(&'a Cell<bool>);
+
+impl Drop for Saving<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}
+
 /// A slot that holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Slot {
@@ -121,13 +132,17 @@ struct Slot {
     value: Option<Vec<u8>>,
 }
 
+fn dir_of(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 fn offset_of(number: u64) -> u64 {
     number % 2 * BLOCK as u64
 }
 
-/// A register in which nothing was saved. A crash leaves it whole, or no file of its name.
+/// A register in which nothing was saved. A crash leaves it whole, or no file of its name; the caller syncs that.
 async fn make<D: Disk>(disk: &D, path: &Path) -> Result<(), RegisterError> {
-    let dir = path.parent().unwrap_or(Path::new("/"));
+    let dir = dir_of(path);
     let name = path.file_name().expect("a register has a name").to_string_lossy();
     let tmp = dir.join(format!("{name}{TMP_SUFFIX}"));
     let file = disk.open(&tmp, Open::Fresh, Strategy::Buffered).await.map_err(RegisterError::io("make", &tmp))?;
@@ -137,8 +152,7 @@ async fn make<D: Disk>(disk: &D, path: &Path) -> Result<(), RegisterError> {
     write_padded(&file, &bytes, 0).await.map_err(RegisterError::io("write", &tmp))?;
     file.sync().await.map_err(RegisterError::io("sync", &tmp))?;
     drop(file);
-    disk.rename(&tmp, path).await.map_err(RegisterError::io("rename", &tmp))?;
-    disk.sync_dir(dir).await.map_err(RegisterError::io("sync the directory", dir))
+    disk.rename(&tmp, path).await.map_err(RegisterError::io("rename", &tmp))
 }
 
 fn encode(number: u64, value: Option<&[u8]>, block: &mut [u8]) {

@@ -33,7 +33,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     arguments.defines.warnings().for_each(|warning| tracing::warn!("{warning}"));
     let loaded = config::load(arguments.path.as_deref(), &arguments.defines.properties());
-    let loaded = loaded.and_then(refuse_ensemble);
+    let loaded = loaded;
     let planned = loaded.and_then(|loaded| Ok((plan(&loaded)?, loaded)));
     let (plan, Loaded { config, warnings, .. }) = match planned {
         Ok(planned) => planned,
@@ -48,16 +48,6 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         return exit.into();
     }
     serve(config, &plan)
-}
-
-/// What can be checked can not yet be run.
-fn refuse_ensemble(loaded: Loaded) -> Result<Loaded, LoadError> {
-    let Some(membership) = &loaded.config.membership else { return Ok(loaded) };
-    let line = format!("server.{}", membership.my_id.to_u64());
-    let origin = loaded.effective.iter().find(|setting| setting.key == line).map(|setting| setting.origin.clone());
-    let text = "ensembles are not supported yet: a server runs with one server.N line, or none";
-    let problem = Remark::new(&origin.unwrap_or(Origin::Default), &line, text);
-    Err(LoadError { problems: vec![problem], warnings: loaded.warnings })
 }
 
 /// The plan for this machine. A layout that cannot be had here is wrong like any other setting.

@@ -5,6 +5,7 @@
 //!            for its peer, so that any other order could have two executors wait for each other.
 //! Absent     mailboxes between roles of one executor: `executor` makes those.
 
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use super::messages::{FromLog, ToLog, ToReplica, ToServe};
 use super::notify::Notify;
 use super::recovery::Cost;
 use tree::tree::Tree;
+use zab::outbox::Epochs;
 
 /// What an executor takes along to its thread.
 pub struct Berth {
@@ -40,6 +42,10 @@ pub struct Berth {
 pub struct Loaded {
     /// The replica takes it, everybody else a clone.
     pub tree: Arc<Tree>,
+    /// What this member has promised.
+    pub epochs: Epochs,
+    /// Where snapshots belong.
+    pub snapshot_dir: PathBuf,
     /// The longest entry that the log takes, bytes.
     pub record_len_max: usize,
     /// What recovery cost.

@@ -10,6 +10,7 @@ mod peers;
 
 use std::cell::RefCell;
 use std::io;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,9 +20,10 @@ use glommio::task::JoinHandle;
 use glommio::timer::sleep;
 use net::buffer::Pool;
 use net::listener::Accepted;
-use storage::{DirLock, OsDisk, Snapshots};
+use storage::{DirLock, OsDisk};
 use tree::session::SessionTracker;
 use tree::tree::Tree;
+use zab::outbox::Epochs;
 
 use super::berth::{Berth, Loaded, Mail, ServeMail};
 use super::connections::{self, Connections};
@@ -29,19 +31,21 @@ use super::core::Core;
 use super::frontend::Frontend;
 use super::frontend::survey::watch_surveys;
 use super::housekeeping::Housekeeping;
+use super::keeper::Keeper;
 use super::link::LinkSettings;
 use super::link::links::Links;
 use super::link::messages::ToLink;
-use super::mesh::{Inlet, Outlet, ParcelSender, near};
+use super::mesh::{Inlet, Outlet, ParcelSender, near, near_with_relief};
 use super::messages::{FromLog, ToLog, ToReplica, ToServe};
 use super::metrics::Summary;
 use super::notify::Notify;
 use super::pipeline::Pipeline;
-use super::recovery::{self, Cost, Places};
+use super::recovery::{self, Cost, Places, Recovery};
 use super::replica::{Now, Replica, ReplicaParts};
 use super::settings::ServeSettings;
 use super::shared::Shared;
 use super::signals::Stop;
+use super::snapshots::SnapshotGate;
 use super::start::RunError;
 use super::storage::{LogPort, ServerLog, Way};
 use crate::config::Config;
@@ -66,6 +70,8 @@ pub struct Common {
     pub serve_cores: usize,
     /// What the link needs to know; `None` on a server without peers.
     pub link: Option<LinkSettings>,
+    /// Whether this is a member of an ensemble: then the log takes orders, wherever it is.
+    pub has_peers: bool,
 }
 
 /// Runs the roles of a berth until the server stops.
@@ -78,17 +84,18 @@ pub async fn live(common: Common, berth: Berth) -> Result<(), RunError> {
     let mut mail = mail.connect(&relief).await;
     let places = Places::new(&common.config);
     let mut life = Life { common, places, log: None, core: None, accepting: None, links: None };
-    let mut near_reports = None;
+    let mut near_log = NearLog::default();
     if let Some(deliveries) = log {
-        near_reports = life.start_log(deliveries, loaded.is_none(), &mut mail).await?;
+        near_log = life.start_log(deliveries, loaded.is_none(), &mut mail, &relief).await?;
     }
     let near_link = link.and_then(|may_listen| life.start_link(may_listen, mail.linked.take()));
     if let Some(loaded) = loaded {
         // Nothing comes when recovery has failed, and whoever has tried it says why.
         let Some(loaded) = loaded.receive().await else { return Ok(()) };
-        let tree = own_tree(loaded.tree, replica).await;
-        let start = Start { serve, replica, record_len_max: loaded.record_len_max, cost: loaded.cost };
-        life.start_core(start, tree, mail, (near_reports, near_link), relief).await?;
+        let Loaded { tree, epochs, snapshot_dir, record_len_max, cost } = loaded;
+        let tree = own_tree(tree, replica).await;
+        let start = Start { serve, replica, epochs, snapshot_dir, record_len_max, cost };
+        life.start_core(start, tree, mail, (near_log, near_link), relief).await?;
     }
     if let Some(link) = replica_is_there {
         link.send(());
@@ -124,59 +131,75 @@ struct Life {
 /// The log, where it lives.
 struct LogLife {
     log: Rc<ServerLog>,
-    /// Rung when the replica, on another executor, has sent its last.
+    /// Rung when the replica has posted its last, if it posts.
     ended: Option<Rc<Notify>>,
     _locks: Vec<DirLock>,
+}
+
+/// What leads to the log and from it, when the replica lives here, too.
+#[derive(Default)]
+struct NearLog {
+    orders: Option<Outlet<ToLog>>,
+    reports: Option<Inlet<FromLog>>,
 }
 
 /// What the roles with a tree start from.
 struct Start {
     serve: Option<u16>,
     replica: bool,
+    epochs: Epochs,
+    snapshot_dir: PathBuf,
     record_len_max: usize,
     cost: Cost,
 }
 
 impl Life {
-    /// Recovers, gives everybody what was recovered, and looks after the log from then on. Returns where its reports
-    /// come from, if the replica lives here.
+    /// Recovers, gives everybody what was recovered, and looks after the log from then on. Returns the ways to it and from
+    /// it, if the replica lives here.
     async fn start_log(
         &mut self,
         deliveries: Vec<ParcelSender<Loaded>>,
         is_alone: bool,
         mail: &mut Mail,
-    ) -> Result<Option<Inlet<FromLog>>, RunError> {
+        relief: &Rc<Notify>,
+    ) -> Result<NearLog, RunError> {
         let config = &self.common.config;
         let locks = recovery::lock(&self.places, config)?;
         recovery::refuse_foreign_data(config, &self.places)?;
         let strategy = recovery::strategy(config.local.storage.strategy, is_alone);
-        let recovered = recovery::recover(config, &self.places, strategy).await?;
-        let (tree, cost) = (recovered.tree, recovered.cost);
+        let Recovery { tree, epochs, keeper, cost } = recovery::recover(config, &self.places, strategy).await?;
         tracing::info!(zxid = %tree.last_zxid(), znodes = tree.node_count(), sessions = tree.sessions().len(), took = ?cost.took, "data loaded");
-        let record_len_max = recovered.log.options().record_len_max;
-        let log = Rc::new(ServerLog::new(recovered.log));
+        let record_len_max = keeper.log().log().options().record_len_max;
+        let snapshot_dir = keeper.places().snapshots();
         let tree = Arc::new(tree);
         for delivery in deliveries {
-            delivery.send(Loaded { tree: Arc::clone(&tree), record_len_max, cost });
+            let (tree, snapshot_dir) = (Arc::clone(&tree), snapshot_dir.clone());
+            delivery.send(Loaded { tree, epochs, snapshot_dir, record_len_max, cost });
         }
         drop(tree);
-        let (reports, near_reports, entries) = match mail.logged.take() {
-            Some((entries, reports)) => (reports, None, Some(entries)),
+        let mut near_log = NearLog::default();
+        let (reports, entries) = match mail.logged.take() {
+            Some((entries, reports)) => (reports, Some(entries)),
             None => {
+                let (orders, entries) = self.common.has_peers.then(|| near_with_relief(Rc::clone(relief))).unzip();
                 let (reports, inlet) = near();
-                (reports, Some(inlet), None)
+                near_log = NearLog { orders, reports: Some(inlet) };
+                (reports, entries)
             }
         };
-        let pipeline = self.pipeline(&log, reports);
+        let log = Rc::clone(keeper.log());
+        let pipeline = self.pipeline(keeper, reports);
         pipeline.spawn();
         let ended = entries.map(|entries| take_entries(pipeline, entries));
         self.log = Some(LogLife { log, ended, _locks: locks });
-        Ok(near_reports)
+        Ok(near_log)
     }
 
-    fn pipeline(&self, log: &Rc<ServerLog>, reports: Outlet<FromLog>) -> Pipeline {
+    fn pipeline(&self, keeper: Keeper<OsDisk>, reports: Outlet<FromLog>) -> Pipeline {
         Pipeline {
-            log: Rc::clone(log),
+            log: Rc::clone(keeper.log()),
+            keeper: Rc::new(keeper),
+            reported: Rc::default(),
             reports: Rc::new(reports),
             shared: Arc::clone(&self.common.shared),
             stop: self.common.stop.clone(),
@@ -190,7 +213,7 @@ impl Life {
         start: Start,
         tree: Tree,
         mut mail: Mail,
-        (near_reports, near_link): (Option<Inlet<FromLog>>, Option<NearLinkMail>),
+        (near_log, near_link): (NearLog, Option<NearLinkMail>),
         relief: Rc<Notify>,
     ) -> Result<(), RunError> {
         let now = Now::read();
@@ -225,24 +248,28 @@ impl Life {
         let mut from_serve = Vec::new();
         let (to_link, from_link, near_link) = ways_to_link(near_link, &mut mail);
         let mut log_port = None;
-        let mut reports = near_reports;
+        let mut reports = None;
+        let snapshot_dir = Rc::new(RefCell::new(start.snapshot_dir.clone()));
+        let snapshot_gate = Rc::new(SnapshotGate::default());
         let replica = start.replica.then(|| {
-            let (way, inlet) = self.way_to_log(&mut mail);
-            reports = inlet.or(reports.take());
+            let (way, inlet) = self.way_to_log(&mut mail, near_log);
+            reports = inlet;
             let port = Rc::new(LogPort::new(way, start.record_len_max));
             log_port = Some(Rc::clone(&port));
             let serve = take_serve(&mut mail.serve, &mut near_serve, &mut from_serve);
-            self.replica(&settings, &tree, frontend.is_none(), port, (serve, to_link), start.cost, now)
+            let snapshots = (Rc::clone(&snapshot_dir), Rc::clone(&snapshot_gate));
+            self.replica(&settings, &tree, frontend.is_none(), port, (serve, to_link), &start, snapshots, now)
         });
         let core = Rc::new(Core::new(frontend, replica, near_inlets, near_link));
         self.core = Some(Rc::clone(&core));
         glommio::spawn_local(Rc::clone(&core).relieve(relief)).detach();
         if let Some(port) = log_port {
             let reports = reports.expect("the replica hears of the log, near or far");
-            self.start_replica(&core, &settings, tree, port, reports, from_serve, start.cost).await?;
+            self.start_replica(&core, &settings, tree, port, reports, from_serve, start.cost);
         }
         if let Some(inlet) = from_link {
             glommio::spawn_local(Rc::clone(&core).hear_link(inlet)).detach();
+            glommio::spawn_local(Rc::clone(&core).tick_member()).detach();
         }
         if let Some(number) = start.serve {
             if let Some(inlet) = from_replica {
@@ -253,12 +280,14 @@ impl Life {
         Ok(())
     }
 
-    fn way_to_log(&self, mail: &mut Mail) -> (Way, Option<Inlet<FromLog>>) {
-        match mail.log.take() {
-            Some((outlet, inlet)) => (Way::Far(outlet, Arc::clone(&self.common.shared)), Some(inlet)),
-            None => {
+    fn way_to_log(&self, mail: &mut Mail, near_log: NearLog) -> (Way, Option<Inlet<FromLog>>) {
+        let shared = || Arc::clone(&self.common.shared);
+        match (mail.log.take(), near_log) {
+            (Some((outlet, inlet)), _) => (Way::Far(outlet, shared()), Some(inlet)),
+            (None, NearLog { orders: Some(outlet), reports }) => (Way::Far(outlet, shared()), reports),
+            (None, NearLog { orders: None, reports }) => {
                 let log = self.log.as_ref().expect("a log that isn't elsewhere lives here");
-                (Way::Near(Rc::clone(&log.log)), None)
+                (Way::Near(Rc::clone(&log.log)), reports)
             }
         }
     }
@@ -271,26 +300,34 @@ impl Life {
         applies: bool,
         log: Rc<LogPort>,
         (serve, link): (Vec<Outlet<ToServe>>, Option<Outlet<ToLink>>),
-        cost: Cost,
+        start: &Start,
+        (snapshot_dir, snapshot_gate): (Rc<RefCell<PathBuf>>, Rc<SnapshotGate>),
         now: Now,
     ) -> Replica {
+        let cost = start.cost;
+        let now_ms = now.wall.to_i64().unsigned_abs();
+        let membership = self.common.config.membership.as_ref();
+        let first_session = match membership {
+            Some(membership) => member::first_session(membership, now_ms),
+            None => tree::session::first_session_id(STANDALONE_SID, now_ms),
+        };
+        let member = membership.zip(link).map(|(membership, link)| member::parts(membership, start.epochs, link));
         let parts = ReplicaParts {
             tree: Rc::clone(tree),
             applies,
             log,
             serve,
-            link,
             shared: Arc::clone(&self.common.shared),
             settings: settings.prep(),
             force_sync: settings.config.local.storage.force_sync,
             // The log takes half a segment.
             behind_bytes: u64::from(settings.config.local.storage.segment_size_kib) * 1024 / 8,
             sessions: SessionTracker::new(settings.tick_time_ms),
-            first_session: tree::session::first_session_id(STANDALONE_SID, now.wall.to_i64().unsigned_abs()),
+            first_session,
             tick_ms: settings.tick_time_ms,
-            snapshot_dir: Rc::new(RefCell::new(self.places.snapshots())),
-            snapshot_gate: Rc::default(),
-            member: None,
+            snapshot_dir,
+            snapshot_gate,
+            member,
         };
         let mut replica = Replica::new(parts, now.monotonic);
         replica.metrics.note(Summary::DbInit, cost.took.as_millis() as u64);
@@ -301,7 +338,7 @@ impl Life {
     }
 
     #[expect(clippy::too_many_arguments, reason = "the tasks around a replica have little in common")]
-    async fn start_replica(
+    fn start_replica(
         &self,
         core: &Rc<Core>,
         settings: &Rc<ServeSettings>,
@@ -310,25 +347,22 @@ impl Life {
         reports: Inlet<FromLog>,
         from_serve: Vec<Inlet<ToReplica>>,
         cost: Cost,
-    ) -> Result<(), RunError> {
+    ) {
         glommio::spawn_local(Rc::clone(core).hear_log(reports)).detach();
         glommio::spawn_local(Rc::clone(core).announce_unsynced()).detach();
         for inlet in from_serve {
             glommio::spawn_local(Rc::clone(core).hear_far_serve(inlet)).detach();
         }
-        let snapshots = Snapshots::open(OsDisk::new(), &self.places.snapshots()).await;
-        let snapshots = snapshots.map_err(|error| RunError::Recovery(error.into()))?;
         Housekeeping {
             settings: Rc::clone(settings),
             core: Rc::clone(core),
             tree,
             log,
-            snapshots: RefCell::new(snapshots),
-            snapshot_dir: self.places.snapshots(),
+            snapshot_dir: Rc::clone(&core.replica().snapshot_dir),
+            snapshot_gate: Rc::clone(&core.replica().snapshot_gate),
             recovered_records: cost.records,
         }
         .spawn();
-        Ok(())
     }
 
     /// Takes connections, from the socket or from the core that has it.

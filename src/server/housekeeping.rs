@@ -16,7 +16,7 @@ use super::core::Core;
 use super::metrics::{Counter, Summary};
 use super::replica::Now;
 use super::settings::ServeSettings;
-use super::snapshots;
+use super::snapshots::{self, SnapshotGate};
 use super::storage::LogPort;
 use crate::config::Purge;
 
@@ -36,10 +36,10 @@ pub struct Housekeeping {
     pub tree: Rc<RefCell<Tree>>,
     /// What snapshots make superfluous.
     pub log: Rc<LogPort>,
-    /// Those that are there.
-    pub snapshots: RefCell<Snapshots<OsDisk>>,
-    /// Where they are.
-    pub snapshot_dir: PathBuf,
+    /// Where they are: elsewhere when another state was adopted.
+    pub snapshot_dir: Rc<RefCell<PathBuf>>,
+    /// Whether they may be touched.
+    pub snapshot_gate: Rc<SnapshotGate>,
     /// Transactions that were replayed at start: they count towards the next snapshot.
     pub recovered_records: u64,
 }
@@ -109,10 +109,16 @@ impl Housekeeping {
     }
 
     async fn take_snapshot(&self) -> bool {
+        let work = self.snapshot_gate.begin().await;
         let started = Instant::now();
         self.core.replica().snapshot_begins();
-        let head = match snapshots::write(&self.tree, &self.snapshot_dir).await {
-            Ok(head) => head,
+        let dir = self.snapshot_dir.borrow().clone();
+        let head = match snapshots::write(&self.tree, &dir, &work).await {
+            Ok(Some(head)) => head,
+            Ok(None) => {
+                tracing::info!("a snapshot was abandoned: the tree is about to be replaced");
+                return true;
+            }
             Err(error) => {
                 tracing::error!(
                     "no snapshot: {error}; the log keeps everything, the next attempt is in {SNAPSHOT_RETRY:?}"
@@ -125,27 +131,27 @@ impl Housekeeping {
         let mut replica = self.core.replica();
         replica.metrics.note(Summary::Snapshot, took.as_millis() as u64);
         replica.metrics.count(Counter::Snapshots, 1);
-        drop(replica);
-        self.snapshots.borrow_mut().add(head.zxid.to_u64());
         true
     }
 
     /// Removes old snapshots and the log that only they need.
-    #[expect(clippy::await_holding_refcell_ref, reason = "only the task that takes snapshots touches them")]
     async fn purge(&self) {
         let retention = &self.settings.config.local.storage.retention;
         if retention.purge == Purge::Never {
             return;
         }
-        let oldest = match self.snapshots.borrow_mut().purge(retention.snapshots as usize).await {
-            Ok(Some(oldest)) => oldest,
-            Ok(None) => return,
-            Err(error) => {
-                tracing::warn!("purging snapshots: {error}");
-                return;
-            }
+        let _work = self.snapshot_gate.begin().await;
+        let dir = self.snapshot_dir.borrow().clone();
+        // What is there is looked up each time: the log role may have removed some, or begun another directory.
+        let purged = match Snapshots::open(OsDisk::new(), &dir).await {
+            Ok(mut snapshots) => snapshots.purge(retention.snapshots as usize).await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
         };
-        self.log.purge_before(oldest).await;
+        match purged {
+            Ok(Some(oldest)) => self.log.purge_before(oldest).await,
+            Ok(None) => {}
+            Err(error) => tracing::warn!("purging snapshots: {error}"),
+        }
     }
 }
 

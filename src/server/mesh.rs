@@ -1,7 +1,8 @@
 //! The mesh: mailboxes between roles, written once for roles on one executor and on two.
 //!
 //! Flow       `Outlet::post` all through a turn -> `Outlet::dispatch` at its end -> `Inlet`.
-//! Near       a queue. Its posts are taken in the turn that made them (`pop`) or by a task (`receive`).
+//! Near       a queue. Its posts are taken in the turn that made them (`pop`) or by a task (`receive`), which may be slower
+//!            than who posts (`near_with_relief`).
 //! Far        a bounded channel of batches. A turn's posts leave as one batch, so that waking the other core is paid once.
 //! Invariant  messages arrive in the order in which they were posted; none is lost while both ends live.
 //! Bound      [`BATCHES_MAX`] batches of at most [`BATCH_LEN_MAX`] messages or [`BATCH_MAX_BYTES`] are under way. What is
@@ -55,7 +56,10 @@ pub enum Inlet<T: Send + 'static> {
 /// A mailbox within an executor.
 pub struct Near<T> {
     queue: RefCell<VecDeque<T>>,
+    waiting_bytes: Cell<usize>,
     bell: Notify,
+    /// Rung when a task has taken what was waiting. Where posts are taken in the same turn nobody listens.
+    relief: Option<Rc<Notify>>,
 }
 
 struct Far<T: Send + 'static> {
@@ -72,7 +76,18 @@ struct Far<T: Send + 'static> {
 
 /// A mailbox between two roles on one executor.
 pub fn near<T: Send + 'static>() -> (Outlet<T>, Inlet<T>) {
-    let near = Rc::new(Near { queue: RefCell::new(VecDeque::new()), bell: Notify::default() });
+    near_with(None)
+}
+
+/// A mailbox between two roles on one executor, whose posts a task takes: with a bound, as between executors. `relief` is
+/// rung whenever there is room again.
+pub fn near_with_relief<T: Send + 'static>(relief: Rc<Notify>) -> (Outlet<T>, Inlet<T>) {
+    near_with(Some(relief))
+}
+
+fn near_with<T: Send + 'static>(relief: Option<Rc<Notify>>) -> (Outlet<T>, Inlet<T>) {
+    let (queue, waiting_bytes) = (RefCell::new(VecDeque::new()), Cell::new(0));
+    let near = Rc::new(Near { queue, waiting_bytes, bell: Notify::default(), relief });
     (Outlet(Sending::Near(Rc::clone(&near))), Inlet::Near(near))
 }
 
@@ -117,6 +132,7 @@ impl<T: Send + Weigh + 'static> Outlet<T> {
     pub fn post(&self, message: T) {
         match &self.0 {
             Sending::Near(near) => {
+                near.waiting_bytes.set(near.waiting_bytes.get() + message.weight_bytes());
                 near.queue.borrow_mut().push_back(message);
                 near.bell.ring();
             }
@@ -137,7 +153,7 @@ impl<T: Send + Weigh + 'static> Outlet<T> {
     /// Whether so much waits here that the role should take nothing more in.
     pub fn is_full(&self) -> bool {
         match &self.0 {
-            Sending::Near(_) => false,
+            Sending::Near(near) => near.is_full(),
             Sending::Far(far) => far.is_stuck.get() && far.has_a_whole_batch(),
         }
     }
@@ -215,6 +231,13 @@ impl<T: Send + Weigh + 'static> Far<T> {
     }
 }
 
+impl<T> Near<T> {
+    fn is_full(&self) -> bool {
+        let has_many = || self.queue.borrow().len() >= BATCHES_MAX * BATCH_LEN_MAX;
+        self.relief.is_some() && (self.waiting_bytes.get() >= BATCHES_MAX * BATCH_MAX_BYTES || has_many())
+    }
+}
+
 impl<T: Send + 'static> Inlet<T> {
     /// The next message of a near mailbox, if there is one.
     ///
@@ -234,7 +257,12 @@ impl<T: Send + 'static> Inlet<T> {
     pub async fn receive(&self) -> Option<Vec<T>> {
         match self {
             Inlet::Near(near) => loop {
+                let was_full = near.is_full();
                 let queue = mem::take(&mut *near.queue.borrow_mut());
+                near.waiting_bytes.set(0);
+                if let Some(relief) = near.relief.as_ref().filter(|_| was_full) {
+                    relief.ring();
+                }
                 if !queue.is_empty() {
                     return Some(queue.into());
                 }

@@ -6,9 +6,10 @@
 //! connections   tasks that accept and read                 frontend          frames, reads, watches, replies
 //! replica       the order of writes, sessions              pipeline          the log: sync -> durable
 //! recovery      files -> tree                              snapshots, housekeeping   what happens beside requests
+//! keeper        what a member does with its log and epochs
 //! link          sockets to other members
 //! codec         wire and disk bytes <-> our types          shared            what all executors see
-//! admin         four-letter words                          metrics, logging, signals, clock, notify, settings, auth, storage
+//! admin         four-letter words                          metrics, logging, signals, clock, notify, gate, settings, auth, storage
 //! ```
 
 pub mod admin;
@@ -20,7 +21,9 @@ pub mod connections;
 pub mod core;
 pub mod executor;
 pub mod frontend;
+pub mod gate;
 pub mod housekeeping;
+pub mod keeper;
 pub mod link;
 pub mod logging;
 pub mod mesh;

@@ -1,26 +1,33 @@
-//! The log role: the tasks that sync it, that make segments ahead of use, and that take entries from a replica on
-//! another executor.
+//! The log role: the tasks that sync it, that make segments ahead of use, and that take entries and orders (`orders`) from
+//! the replica's mailbox.
 //!
 //! Flow       entry appended -> `work` -> sync -> `FromLog::Durable`.
 //! Invariant  a failed sync is never retried: nothing more is acknowledged, and the server stops and says why. An entry
-//!            that has arrived is appended sooner or later, in order, or the server ends without acknowledging it.
+//!            that has arrived is appended sooner or later, in order, or the server ends without acknowledging it. What is
+//!            durable is reported before whatever was done because it is.
 //!
 //! Group commit: while one sync is in flight everything that arrives gathers in the log's buffer; the next sync takes it
 //! all. The next one begins before the results of the last are applied, so that disk and CPU work at once.
 
+mod orders;
+
+use std::cell::Cell;
+use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use glommio::timer::{sleep, timeout};
-use storage::error::AppendError;
+use ids::Zxid;
+use storage::{AppendError, OsDisk};
 
+use super::keeper::Keeper;
 use super::mesh::{Inlet, Outlet};
 use super::messages::{FromLog, ToLog};
 use super::notify::Notify;
 use super::shared::{Room, Shared};
 use super::signals::{Reason, Stop};
-use super::storage::ServerLog;
+use super::storage::{ServerLog, Synced};
 
 /// How long the log is quiet before it is marked as proven; see `Log::mark`.
 const QUIET: Duration = Duration::from_secs(1);
@@ -37,6 +44,10 @@ const NO_ROOM_PAUSE: Duration = Duration::from_millis(5);
 pub struct Pipeline {
     /// The log.
     pub log: Rc<ServerLog>,
+    /// Who does with it, and with the epochs, what a member is asked for.
+    pub keeper: Rc<Keeper<OsDisk>>,
+    /// What of the log's syncs was reported.
+    pub reported: Rc<Cell<Synced>>,
     /// Whom the disk's word concerns.
     pub reports: Rc<Outlet<FromLog>>,
     /// Where others see whether there is room.
@@ -57,32 +68,35 @@ impl Pipeline {
 
     /// Syncs whenever something waits, until the disk fails.
     async fn sync(self) {
-        let mut before = self.log.taken();
         loop {
             if self.log.log().pending() == 0 {
+                // An order, or the proof of the last batch, may have had it synced.
+                self.report_synced(Duration::ZERO);
                 if !self.wait_for_work().await {
                     return;
                 }
                 continue;
             }
-            let taken = self.log.taken();
             let started = Instant::now();
-            let upto = match self.log.sync().await {
-                Ok(upto) => upto,
-                Err(error) => return self.failed(&error),
-            };
+            if let Err(error) = self.log.sync().await {
+                return self.failed(&error);
+            }
             let took = started.elapsed();
             self.look_for_room();
-            self.report(FromLog::Durable {
-                upto,
-                synced_bytes: taken.bytes,
-                took,
-                batch: taken.entries - before.entries,
-            });
-            before = taken;
+            self.report_synced(took);
             if took > self.sync_warning {
                 tracing::warn!(?took, "the log's sync was slow; every write waits for it (fsync.warningthresholdms)");
             }
+        }
+    }
+
+    /// Tells what syncs have made durable since the last time, whoever they were for.
+    fn report_synced(&self, took: Duration) {
+        let synced = self.log.synced();
+        let before = self.reported.replace(synced);
+        let batch = synced.taken.entries - before.taken.entries;
+        if batch > 0 {
+            self.report(FromLog::Durable { upto: synced.upto, synced_bytes: synced.taken.bytes, took, batch });
         }
     }
 
@@ -96,7 +110,7 @@ impl Pipeline {
         if came.await.is_ok() {
             return true;
         }
-        if let Err(error) = self.log.log().mark().await {
+        if let Err(error) = self.log.mark().await {
             self.failed(&error);
             return false;
         }
@@ -104,7 +118,7 @@ impl Pipeline {
         true
     }
 
-    fn failed(&self, error: &storage::SyncError) {
+    fn failed(&self, error: &dyn fmt::Display) {
         self.report(FromLog::Failed);
         self.stop.set(Reason::Fatal(format!(
             "{error}; nothing more is acknowledged, because what the disk holds is unknown"
@@ -123,34 +137,35 @@ impl Pipeline {
         }
     }
 
-    /// Takes entries from a replica on another executor, and rings `ended` behind the last.
+    /// Takes entries and orders from the replica's mailbox, and rings `ended` behind the last. Ends when the disk fails.
     pub async fn take_entries(self, inlet: Inlet<ToLog>, ended: Rc<Notify>) {
         while let Some(messages) = inlet.receive().await {
             for message in messages {
                 match message {
-                    ToLog::Entry { zxid, bytes } => {
-                        while let Err(error) = self.log.append(zxid, &bytes) {
-                            assert!(error != AppendError::TooLong, "the replica has looked at the length");
-                            self.shared.set_log_room(if self.log.room() == Room::Out { Room::Out } else { Room::Soon });
-                            sleep(NO_ROOM_PAUSE).await;
-                        }
-                    }
+                    ToLog::Entry { zxid, bytes } => self.append(zxid, &bytes).await,
                     ToLog::PurgeBefore(oldest) => {
+                        self.log.want_purge(oldest);
                         let log = Rc::clone(&self.log);
-                        glommio::spawn_local(async move { log.purge_before(oldest).await }).detach();
+                        glommio::spawn_local(async move { log.purge().await }).detach();
                     }
                     ToLog::End => ended.ring(),
-                    ToLog::Save { .. }
-                    | ToLog::Truncate { .. }
-                    | ToLog::Locate { .. }
-                    | ToLog::Read { .. }
-                    | ToLog::BeginState { .. }
-                    | ToLog::State(_)
-                    | ToLog::EndState { .. }
-                    | ToLog::Reload => unreachable!("members of ensembles say this"),
+                    order => {
+                        if let Err(error) = self.carry_out(order).await {
+                            return self.failed(&error);
+                        }
+                    }
                 }
             }
             self.look_for_room();
+        }
+    }
+
+    /// Appends, as soon as there is room.
+    async fn append(&self, zxid: Zxid, entry: &[u8]) {
+        while let Err(error) = self.log.append(zxid, entry) {
+            assert!(error != AppendError::TooLong, "the replica has looked at the length");
+            self.shared.set_log_room(if self.log.room() == Room::Out { Room::Out } else { Room::Soon });
+            sleep(NO_ROOM_PAUSE).await;
         }
     }
 
@@ -158,8 +173,8 @@ impl Pipeline {
     async fn prepare_segments(self) {
         let mut is_full = false;
         loop {
-            self.log.log().next_wanted().await;
-            match self.log.log().prepare_next().await {
+            let Some(made) = self.log.prepare_next().await else { continue };
+            match made {
                 Ok(()) if is_full => {
                     is_full = false;
                     tracing::info!("the log's disk has room again; writes are taken");

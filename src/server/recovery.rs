@@ -1,49 +1,31 @@
 //! Recovery: from directories to a tree and an open log.
 //!
-//! Flow       lock -> newest readable snapshot (`load`) -> the log above it (`replay`), both read ahead (`ahead`).
+//! Flow       lock -> the register of epochs and generation (`epochs`) -> what other generations left is removed -> newest
+//!            readable snapshot (`load`) -> the log above it (`replay`), both read ahead (`ahead`).
 //! Invariant  runs on the executor of the log role: the files that it opens belong to that executor's ring. What it
-//!            returns holds everything that was ever acknowledged.
+//!            returns holds everything that was ever acknowledged. Only the generation that the register names is read.
 
 mod ahead;
-mod load;
-mod replay;
+pub mod epochs;
+pub mod load;
+mod places;
+pub mod replay;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{error, fs};
 
-use storage::{DirLock, Log, LogOptions, OsDisk, Repaired, Snapshots, Strategy};
-use tree::tree::Tree;
+use storage::{DirLock, Disk, Log, LogOptions, OsDisk, Repaired, Snapshots, Strategy};
+use tree::tree::{Tree, TreeOptions};
+use zab::outbox::Epochs;
 
+pub use ahead::Threads;
+pub use places::Places;
+
+use super::keeper::Keeper;
 use super::settings::tree_options;
 use super::start::RunError;
 use crate::config::{Config, LogStrategy};
-
-/// Where the files are. Below ZooKeeper's own `version-2`, in a directory that ZooKeeper does not look into.
-pub struct Places {
-    /// Of snapshots.
-    pub base: PathBuf,
-    /// Of the log.
-    pub log_base: PathBuf,
-}
-
-impl Places {
-    /// As configured.
-    pub fn new(config: &Config) -> Places {
-        let below = |dir: &Path| dir.join("version-2").join("ringkeeper");
-        Places { base: below(&config.local.data_dir), log_base: below(&config.local.data_log_dir) }
-    }
-
-    /// The directory of snapshots.
-    pub fn snapshots(&self) -> PathBuf {
-        self.base.join("snapshots")
-    }
-
-    /// The directory of the log.
-    pub fn log(&self) -> PathBuf {
-        self.log_base.join("log")
-    }
-}
 
 /// Keeps other servers away from the directories, for as long as the locks are held.
 ///
@@ -70,7 +52,8 @@ pub fn lock(places: &Places, config: &Config) -> Result<Vec<DirLock>, RunError> 
 /// # Errors
 /// When it is such a directory.
 pub fn refuse_foreign_data(config: &Config, places: &Places) -> Result<(), RunError> {
-    let is_ours = places.snapshots().exists() || places.log().exists();
+    // Another generation than the first has the register beside it.
+    let is_ours = [places.snapshots(), places.log(), places.register()].iter().any(|path| path.exists());
     let is_foreign = |dir: &Path| {
         let entries = fs::read_dir(dir.join("version-2")).into_iter().flatten().flatten();
         entries.map(|entry| entry.file_name()).find(|name| {
@@ -98,8 +81,10 @@ pub fn refuse_foreign_data(config: &Config, places: &Places) -> Result<(), RunEr
 pub struct Recovery {
     /// Everything that was acknowledged.
     pub tree: Tree,
-    /// Open behind the last entry.
-    pub log: Log<OsDisk>,
+    /// What was promised.
+    pub epochs: Epochs,
+    /// Who keeps log and epochs from now on.
+    pub keeper: Keeper<OsDisk>,
     /// How long it took, and how much there was.
     pub cost: Cost,
 }
@@ -117,21 +102,58 @@ pub struct Cost {
     pub records: u64,
 }
 
+/// How a state is read, and its log written.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    /// As every log is opened, but for the directory. Its salt is the first generation's.
+    pub log: LogOptions,
+    /// As every tree is made.
+    pub tree: TreeOptions,
+    /// Of the trees' hashes.
+    pub seed: u64,
+    /// By how many threads.
+    pub threads: Threads,
+}
+
+impl Recipe {
+    /// Of a server with these settings, whose log will be written by `strategy`.
+    pub fn new(config: &Config, strategy: Strategy) -> Recipe {
+        let log = LogOptions { strategy, ..log_options(config) };
+        Recipe { log, tree: tree_options(&config.ensemble), seed: random(), threads: Threads::Two }
+    }
+
+    /// For the log of a generation. Each has a salt of its own, as each is a log of its own.
+    pub fn log_at(&self, places: &Places) -> LogOptions {
+        let salt = self.log.salt ^ places.generation.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        LogOptions { dir: places.log(), salt, ..self.log.clone() }
+    }
+}
+
 /// Reads what is on disk. The log will be written by `strategy`.
 ///
 /// # Errors
-/// When it cannot be made a tree of.
+/// When it cannot be made a tree of, or what was promised cannot be read.
 pub async fn recover(config: &Config, places: &Places, strategy: Strategy) -> Result<Recovery, RunError> {
-    let began = Instant::now();
+    let (keeper, tree, cost) = Keeper::open(OsDisk::new(), places.clone(), Recipe::new(config, strategy)).await?;
+    Ok(Recovery { tree, epochs: keeper.epochs(), keeper, cost })
+}
+
+/// Reads one generation, and opens its log.
+///
+/// # Errors
+/// When it cannot be made a tree of.
+pub async fn read<D: Disk>(disk: &D, places: &Places, recipe: &Recipe) -> Result<(Tree, Log<D>, Cost), RunError>
+where
+    D::Map: Send,
+{
     let fail = |error: Box<dyn error::Error + Send + Sync>| RunError::Recovery(error);
-    let options = tree_options(&config.ensemble);
-    let seed = random();
-    let snapshots = Snapshots::open(OsDisk::new(), &places.snapshots()).await.map_err(|error| fail(error.into()))?;
-    let started = Instant::now();
+    let Recipe { tree: options, seed, threads, .. } = *recipe;
+    let began = Instant::now();
+    let snapshots = Snapshots::open(disk.clone(), &places.snapshots()).await.map_err(|error| fail(error.into()))?;
     let loaded = snapshots
         .load(|reader| {
             let mut progress = Progress::new("reading the snapshot");
-            load::load(reader, seed, options, |done, total| progress.at(done, total))
+            load::load(reader, seed, options, threads, |done, total| progress.at(done, total))
         })
         .map_err(|error| fail(error.into()))?;
     let mut tree = match loaded {
@@ -143,31 +165,33 @@ pub async fn recover(config: &Config, places: &Places, strategy: Strategy) -> Re
         }
         None => Tree::new(seed, options),
     };
-    let (snapshot_took, started) = (started.elapsed(), Instant::now());
-    let (log, recovered) = open_log(config, places, strategy, &mut tree).await?;
+    let (snapshot_took, started) = (began.elapsed(), Instant::now());
+    let (log, recovered) = open_log(disk, recipe.log_at(places), threads, &mut tree).await?;
     if let Some(cut) = &recovered.cut {
         tracing::warn!(path = %cut.path.display(), offset = cut.offset, bytes = cut.len, "cut a torn tail: a write that was never acknowledged");
     }
     let cost = Cost { took: began.elapsed(), snapshot_took, log_took: started.elapsed(), records: recovered.records };
-    Ok(Recovery { tree, log, cost })
+    Ok((tree, log, cost))
 }
 
-async fn open_log(
-    config: &Config,
-    places: &Places,
-    strategy: Strategy,
+async fn open_log<D: Disk>(
+    disk: &D,
+    options: LogOptions,
+    threads: Threads,
     tree: &mut Tree,
-) -> Result<(Log<OsDisk>, storage::Recovered), RunError> {
-    let options = LogOptions { strategy, ..log_options(config, places) };
+) -> Result<(Log<D>, storage::Recovered), RunError>
+where
+    D::Map: Send,
+{
     let from = tree.last_zxid().to_u64();
     let mut progress = Progress::new("reading the log");
     let mut mismatches = 0;
     let read = |reader| {
-        let (exam, found) = replay::replay(reader, tree, |done, total| progress.at(done, total))?;
+        let (exam, found) = replay::replay(reader, tree, threads, |done, total| progress.at(done, total))?;
         mismatches = found;
         Ok(exam)
     };
-    let opened = Log::open_by(OsDisk::new(), options, from, read).await;
+    let opened = Log::open_by(disk.clone(), options, from, read).await;
     if mismatches > 0 {
         tracing::error!(mismatches, "transactions in the log carry another digest than the tree has after them");
     }
@@ -186,9 +210,9 @@ pub fn strategy(configured: LogStrategy, log_is_alone: bool) -> Strategy {
     }
 }
 
-fn log_options(config: &Config, places: &Places) -> LogOptions {
+fn log_options(config: &Config) -> LogOptions {
     let settings = &config.local.storage;
-    let mut options = LogOptions::new(places.log(), random());
+    let mut options = LogOptions::new("", random());
     // A record holds what a client may send and what preparing adds to it, which is less.
     options.record_len_max = config.ensemble.jute_max_buffer_bytes as usize * 2;
     options.with_segment_len(u64::from(settings.segment_size_kib) * 1024)
@@ -200,15 +224,18 @@ fn log_options(config: &Config, places: &Places) -> LogOptions {
 /// When there is no damage, or cutting cannot help, or the directories cannot be used.
 pub async fn repair(config: &Config) -> Result<Repaired, RunError> {
     let fail = |error: Box<dyn error::Error + Send + Sync>| RunError::Recovery(error);
-    let places = Places::new(config);
-    let _locks = lock(&places, config)?;
+    let first = Places::new(config);
+    let _locks = lock(&first, config)?;
+    let remembered = epochs::remember(&OsDisk::new(), &first).await.map_err(|error| fail(error.to_string().into()))?;
+    let places = first.of(remembered.and_then(|(_, record)| record).map_or(0, |record| record.generation));
+    let recipe = Recipe::new(config, Strategy::default());
     let snapshots = Snapshots::open(OsDisk::new(), &places.snapshots()).await.map_err(|error| fail(error.into()))?;
-    let options = tree_options(&config.ensemble);
+    let load = |reader: &mut _| load::load(reader, recipe.seed, recipe.tree, recipe.threads, |_, _| ());
     let loaded = snapshots
-        .load(|reader| load::load(reader, random(), options, |_, _| ()).map(|tree| tree.last_zxid().to_u64()))
+        .load(|reader| load(reader).map(|tree| tree.last_zxid().to_u64()))
         .map_err(|error| fail(error.into()))?;
     let from = loaded.map_or(0, |loaded| loaded.state);
-    storage::repair(&OsDisk::new(), &log_options(config, &places), from).await.map_err(|error| {
+    storage::repair(&OsDisk::new(), &recipe.log_at(&places), from).await.map_err(|error| {
         let cause = error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
         fail(format!("{error}{cause}").into())
     })

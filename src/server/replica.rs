@@ -130,8 +130,10 @@ pub struct Replica {
     force_sync: bool,
     next_session: i64,
     tick_ms: i64,
-    snapshot_dir: Rc<RefCell<PathBuf>>,
-    snapshot_gate: Rc<SnapshotGate>,
+    /// Where snapshots belong. Changes when another state is adopted.
+    pub snapshot_dir: Rc<RefCell<PathBuf>>,
+    /// Whether they may be written.
+    pub snapshot_gate: Rc<SnapshotGate>,
     member: Option<Box<Member>>,
     accepting: bool,
     /// Transactions and bytes of log since the last snapshot was begun, and the numbers at which the next one is due.
@@ -313,6 +315,11 @@ impl Replica {
     /// Transactions that are prepared and not yet announced.
     pub fn outstanding(&self) -> usize {
         self.outstanding.len()
+    }
+
+    /// Whether clients here wait for what will be committed soon. What a member that lost its leader has logged may never be.
+    pub fn awaits_commits(&self) -> bool {
+        self.leads() && !self.outstanding.is_empty()
     }
 
     /// Sets when the next snapshot is due: transactions or bytes of log since the last one was begun.

@@ -5,19 +5,19 @@
 //!            one is tried when there is reason to think it will work.
 //! Absent     the walk and its copy-on-write (`tree::snapshot`), the file (`storage::snapshot`).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use glommio::timer::sleep;
-use ids::Zxid;
 use storage::{OsDisk, SnapshotError, SnapshotWriter};
 use tree::snapshot::{SnapshotHead, SnapshotItem};
 use tree::tree::Tree;
 
 use super::clock;
 use super::codec::snapshot::Encoder;
+use super::notify::Notify;
 
 /// Nodes encoded before other tasks get their turn: some 50 us.
 const SLICE_NODES: usize = 128;
@@ -28,24 +28,60 @@ const REST_BYTES: usize = 256 * 1024;
 const REST: Duration = Duration::from_millis(10);
 
 /// Bytes of the metadata behind the body: zxid, digest, number of nodes.
-const METADATA_LEN: usize = 24;
+pub const METADATA_LEN: usize = 24;
 
-/// Keeps a snapshot of a state that is about to be replaced from being completed.
-#[derive(Debug, Default)]
+/// Whether snapshots may be written and purged, and whether that is happening. Whoever is about to replace the tree, or what
+/// is on disk below it, closes the gate and waits until nobody is at work.
+#[derive(Default)]
 pub struct SnapshotGate {
-    is_writing: std::cell::Cell<bool>,
-    is_abandoned: std::cell::Cell<bool>,
+    is_closed: Cell<bool>,
+    is_busy: Cell<bool>,
+    opened: Notify,
+    /// Rung when nobody is at work any more.
+    pub ended: Notify,
 }
 
+/// Being at work on snapshots.
+pub struct AtWork<'g>(&'g SnapshotGate);
+
 impl SnapshotGate {
-    /// Whether one is being written.
+    /// Whether a snapshot is being written, or old ones are purged.
     pub fn is_writing(&self) -> bool {
-        self.is_writing.get()
+        self.is_busy.get()
     }
 
-    /// The one that is being written is not wanted any more.
+    /// A snapshot that is being written is dropped, soon, and none is begun or purged before [`allow`](SnapshotGate::allow).
     pub fn abandon(&self) {
-        self.is_abandoned.set(self.is_writing.get());
+        self.is_closed.set(true);
+    }
+
+    /// The end of [`abandon`](SnapshotGate::abandon).
+    pub fn allow(&self) {
+        self.is_closed.set(false);
+        self.opened.ring();
+    }
+
+    /// Waits until it is allowed, and is at work until what is returned is dropped. For one task.
+    pub async fn begin(&self) -> AtWork<'_> {
+        while self.is_closed.get() {
+            self.opened.wait().await;
+        }
+        assert!(!self.is_busy.replace(true), "one task works on snapshots");
+        AtWork(self)
+    }
+}
+
+impl AtWork<'_> {
+    /// Whether to stop.
+    pub fn is_abandoned(&self) -> bool {
+        self.0.is_closed.get()
+    }
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        self.0.is_busy.set(false);
+        self.0.ended.ring();
     }
 }
 
@@ -61,24 +97,37 @@ pub fn encode(item: SnapshotItem<'_>, encoder: &mut Encoder) {
     }
 }
 
-/// Writes a snapshot of what `tree` holds now. Others are served meanwhile. Returns its head.
+/// Writes a snapshot of what `tree` holds now. Others are served meanwhile. Returns its head, or `None` if it was abandoned.
 ///
 /// # Errors
 /// There is no snapshot. The tree is as if none had been begun.
-pub async fn write(tree: &Rc<RefCell<Tree>>, dir: &Path) -> Result<SnapshotHead, SnapshotError> {
+pub async fn write(
+    tree: &Rc<RefCell<Tree>>,
+    dir: &Path,
+    work: &AtWork<'_>,
+) -> Result<Option<SnapshotHead>, SnapshotError> {
     let head = tree.borrow_mut().begin_snapshot();
-    let written = write_body(tree, dir, &head).await;
-    if written.is_err() {
+    let written = write_body(tree, dir, &head, work).await;
+    if !matches!(written, Ok(true)) {
         tree.borrow_mut().cancel_snapshot();
     }
-    written.map(|()| head)
+    written.map(|is_written| is_written.then_some(head))
 }
 
-async fn write_body(tree: &Rc<RefCell<Tree>>, dir: &Path, head: &SnapshotHead) -> Result<(), SnapshotError> {
+async fn write_body(
+    tree: &Rc<RefCell<Tree>>,
+    dir: &Path,
+    head: &SnapshotHead,
+    work: &AtWork<'_>,
+) -> Result<bool, SnapshotError> {
     let mut writer = SnapshotWriter::create(OsDisk::new(), dir, head.zxid.to_u64()).await?;
     let mut encoder = Encoder::new(head.sessions);
     let mut unrested = 0;
     loop {
+        if work.is_abandoned() {
+            writer.abandon().await;
+            return Ok(false);
+        }
         let progress = tree.borrow_mut().snapshot_step(SLICE_NODES, |item| encode(item, &mut encoder));
         if progress.done {
             break;
@@ -95,15 +144,16 @@ async fn write_body(tree: &Rc<RefCell<Tree>>, dir: &Path, head: &SnapshotHead) -
     }
     encoder.end();
     writer.write(encoder.bytes()).await?;
-    writer.finish(&metadata(head.zxid, head.digest, head.nodes)).await
+    writer.finish(&metadata(head)).await?;
+    Ok(true)
 }
 
-/// What a snapshot's metadata says.
-pub fn metadata(zxid: Zxid, digest: u64, nodes: usize) -> [u8; METADATA_LEN] {
+/// What stands behind the body.
+pub fn metadata(head: &SnapshotHead) -> [u8; METADATA_LEN] {
     let mut metadata = [0; METADATA_LEN];
-    metadata[..8].copy_from_slice(&zxid.to_u64().to_be_bytes());
-    metadata[8..16].copy_from_slice(&digest.to_be_bytes());
-    metadata[16..].copy_from_slice(&(nodes as u64).to_be_bytes());
+    metadata[..8].copy_from_slice(&head.zxid.to_u64().to_be_bytes());
+    metadata[8..16].copy_from_slice(&head.digest.to_be_bytes());
+    metadata[16..].copy_from_slice(&(head.nodes as u64).to_be_bytes());
     metadata
 }
 

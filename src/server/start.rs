@@ -15,9 +15,10 @@ use tuning::{Pin, Plan, Role};
 use super::berth::{self, Berth};
 use super::executor::{Common, live};
 use super::frontend::words::TRACE_MASK_DEFAULT;
+use super::link::{ACCEPTED_MAX, Endpoint, LinkSettings};
 use super::shared::Shared;
 use super::signals::{Reason, Stop};
-use crate::config::Config;
+use crate::config::{Config, Membership};
 
 /// Memory for direct I/O, registered with the ring. glommio's default of 10 MiB is above the usual limit of locked
 /// memory (8 MiB), and a log batch needs little.
@@ -72,13 +73,15 @@ impl fmt::Display for RunError {
 
 impl error::Error for RunError {}
 
-/// Runs a standalone server until it is told to stop. `greeting` is printed once it listens.
+/// Runs a server until it is told to stop. `greeting` is printed once it listens.
 ///
 /// # Errors
 /// When it cannot start, or had to stop by itself.
 pub fn run(config: Config, plan: &Plan, greeting: Option<String>) -> Result<(), RunError> {
     let stop = Stop::on_signals().map_err(|source| RunError::Runtime(source.into()))?;
     let serve_cores = plan.holders(Role::Serve).count();
+    let link = config.membership.as_ref().map(link_settings);
+    let has_peers = config.membership.is_some();
     let common = Common {
         config,
         layout: plan.to_string(),
@@ -86,7 +89,8 @@ pub fn run(config: Config, plan: &Plan, greeting: Option<String>) -> Result<(), 
         stop,
         shared: Arc::new(Shared::new(serve_cores, TRACE_MASK_DEFAULT)),
         serve_cores,
-        link: None,
+        link,
+        has_peers,
     };
     let mut berths = berth::wire(plan);
     if let ([executor], 1) = (plan.executors.as_slice(), berths.len()) {
@@ -112,6 +116,20 @@ pub fn run(config: Config, plan: &Plan, greeting: Option<String>) -> Result<(), 
         threads.push(thread.map_err(|source| RunError::Runtime(source.into()))?);
     }
     finish(threads.into_iter().map(|thread| thread.join().expect("a panic has ended the process")).collect())
+}
+
+/// Where a member listens for the others.
+fn link_settings(membership: &Membership) -> LinkSettings {
+    let me = membership.me();
+    let host = (!membership.listen.on_all_addresses).then(|| me.host.clone());
+    let endpoint = |port| vec![Endpoint { host: host.clone(), port }];
+    LinkSettings {
+        election: endpoint(me.election_port),
+        quorum: endpoint(me.quorum_port),
+        bind_retries: membership.listen.bind_retries,
+        keepalive: membership.listen.keep_alive,
+        accepted_max: ACCEPTED_MAX,
+    }
 }
 
 fn executor_run(executor: &LocalExecutor, common: Common, berth: Berth) -> Result<(), RunError> {

@@ -7,7 +7,8 @@
 //!
 //! What is mapped stays what it was. A segment of the log is written behind its durable end only (and the block there again
 //! with the same bytes), and a cursor reads before it only. One that is purged or cut off while it is mapped is removed but
-//! not written again (`pin`), so it can be read to its end, without its name.
+//! not written again (`pin`), so it can be read to its end, without its name. A cursor that follows the end maps it again for
+//! each batch that it finds there: a few system calls.
 
 use std::cell::RefCell;
 use std::ops::{Deref, Range};
@@ -116,7 +117,7 @@ impl<D: Disk> LogCursor<D> {
     /// At the end of what is mapped: whether there is more now.
     fn go_on(&mut self) -> Result<bool, ReadError> {
         if !self.scan.ended() {
-            let Some((part, limit)) = self.reach.part(self.scan.part.index) else { return Err(self.reach.purged()) };
+            let Some((part, limit)) = self.reach.part(self.scan.part.index) else { return self.move_on() };
             if limit == Some(self.scan.limit) {
                 return Ok(false);
             }
@@ -132,6 +133,21 @@ impl<D: Disk> LogCursor<D> {
         let next = Scan::open(&self.reach, part)?;
         next.must_follow(&self.scan)?;
         self.scan = next;
+        Ok(true)
+    }
+
+    /// From a segment that was purged when it was not mapped to its end: all that is missing may be an empty batch.
+    fn move_on(&mut self) -> Result<bool, ReadError> {
+        let at = self.scan.at();
+        if self.reach.state.borrow().oldest() > at.last_seq {
+            return Err(self.reach.purged());
+        }
+        let mut scan = Scan::around(&self.reach, at.last_seq)?;
+        scan.seek(at.last_seq)?;
+        if scan.at().chain != at.chain {
+            return Err(scan.damaged("it does not follow the segments before it"));
+        }
+        self.scan = scan;
         Ok(true)
     }
 }
@@ -332,3 +348,6 @@ impl<M: Deref<Target = [u8]>> Scan<M> {
         ReadError::Damaged { path: self.path.clone(), offset: self.place.at.offset, reason }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,6 @@
 //! Absent     cutting files and writing over them: that would take several steps, each a state for recovery to know.
 
 use std::future::poll_fn;
-use std::io;
 use std::task::Poll;
 
 use super::Log;
@@ -30,7 +29,8 @@ impl<D: Disk> Log<D> {
     /// Removes every record above `seq`, durable or waiting, and returns when they can't come back. It first waits for a
     /// segment that is being made and for a purge, if they are in flight.
     ///
-    /// Snapshots above `seq` must be gone, durably, before: a state that begins with one of them has what is removed here.
+    /// Snapshots above `seq` must be gone, durably, before ([`Snapshots::truncate_after`](crate::Snapshots::truncate_after)):
+    /// a state that begins with one of them has what is removed here.
     /// Cursors from before return [`ReadError::Truncated`] afterwards.
     ///
     /// # Errors
@@ -94,26 +94,19 @@ impl<D: Disk> Log<D> {
         waiting.into_iter().for_each(|waker| waker.wake());
     }
 
-    /// Removes what truncations cut off. Not before that is durable, as the header that cuts it off may be purged one day.
+    /// Removes what truncations cut off. A crash may bring it back: recovery doesn't look at it, and removes it.
     pub(crate) async fn remove_dead(&self) -> Result<(), PurgeError> {
-        let dead = self.state.borrow().dead.clone();
-        if dead.is_empty() {
-            return Ok(());
-        }
-        for &index in &dead {
+        while let Some(index) = self.first_dead() {
             let path = self.segment_path(index);
-            match self.disk.remove(&path).await {
-                Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                    return Err(PurgeError { doing: "remove", path, source });
-                }
-                _ => {}
-            }
+            let removed = self.disk.remove(&path).await;
+            removed.map_err(|source| PurgeError { doing: "remove", path, source })?;
+            self.state.borrow_mut().dead.retain(|&other| other != index);
         }
-        let synced = self.disk.sync_dir(self.dir()).await;
-        let path = self.dir().to_owned();
-        synced.map_err(|source| PurgeError { doing: "sync the directory", path, source })?;
-        self.state.borrow_mut().dead.retain(|index| !dead.contains(index));
         Ok(())
+    }
+
+    fn first_dead(&self) -> Option<u64> {
+        self.state.borrow().dead.first().copied()
     }
 }
 
@@ -126,3 +119,6 @@ impl<D: Disk> Drop for Truncating<'_, D> {
         self.log.truncating.set(false);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -131,7 +131,8 @@ struct Inner {
     faults: Vec<Fault>,
     /// Bytes that may still be allocated, or `None` for no limit.
     free: Option<u64>,
-    held: bool,
+    /// Syncs that still return, or `None` if all do.
+    held: Option<usize>,
     waiting: Vec<Waker>,
 }
 
@@ -166,13 +167,18 @@ impl MemDisk {
 
     /// Syncs of files don't return until [`release_syncs`](MemDisk::release_syncs).
     pub fn hold_syncs(&self) {
-        self.inner.borrow_mut().held = true;
+        self.hold_syncs_after(0);
+    }
+
+    /// The same, after the next `count` of them.
+    pub fn hold_syncs_after(&self, count: usize) {
+        self.inner.borrow_mut().held = Some(count);
     }
 
     /// The end of [`hold_syncs`](MemDisk::hold_syncs).
     pub fn release_syncs(&self) {
         let inner = &mut *self.inner.borrow_mut();
-        inner.held = false;
+        inner.held = None;
         inner.waiting.drain(..).for_each(Waker::wake);
     }
 
@@ -283,9 +289,13 @@ impl MemDisk {
     async fn wait_if_held(&self) {
         poll_fn(|context| {
             let inner = &mut *self.inner.borrow_mut();
-            if inner.held {
-                inner.waiting.push(context.waker().clone());
-                return Poll::Pending;
+            match &mut inner.held {
+                Some(0) => {
+                    inner.waiting.push(context.waker().clone());
+                    return Poll::Pending;
+                }
+                Some(left) => *left -= 1,
+                None => {}
             }
             Poll::Ready(())
         })

@@ -5,7 +5,9 @@ use std::path::Path;
 use glommio::LocalExecutor;
 
 use super::*;
+use crate::generation::{generation_dir, prepare_generation, remove_generation};
 use crate::log::{Log, LogOptions};
+use crate::register::Register;
 use crate::snapshot::{SnapshotReader, SnapshotWriter, Snapshots};
 
 fn options(dir: &Path, strategy: Strategy) -> LogOptions {
@@ -42,6 +44,81 @@ async fn run(dir: &Path, strategy: Strategy) {
             assert!(log.purge_before(last - 5).await.expect("purge") > 0);
         }
     }
+}
+
+/// What only a member of an ensemble does, with real files: a cursor lives on while its segment is purged, the log is
+/// truncated and goes on.
+async fn run_member(dir: &Path, strategy: Strategy) {
+    let payload = |seq: u64| vec![seq as u8; seq as usize * 83 % 9000];
+    let (log, _) = Log::open(OsDisk::new(), options(dir, strategy), 0, |_, _| Ok(()), |_, _| ()).await.expect("open");
+    let write = async |from: u64, to: u64| {
+        for seq in from..=to {
+            log.prepare_next().await.expect("prepare");
+            log.append(seq, &payload(seq)).expect("append");
+            log.sync().await.expect("sync");
+        }
+    };
+    write(1, 400).await;
+    let mut cursor = log.read_after(20).expect("a cursor");
+    let mut tail = log.read_after(400).expect("a cursor");
+    assert!(log.purge_before(300).await.expect("purge") > 1);
+    // What was purged is used again now, but for what the cursor has mapped.
+    write(401, 700).await;
+    let mut next = 21;
+    while let Ok(Some((seq, bytes))) = cursor.next() {
+        assert_eq!((seq, bytes), (next, payload(next).as_slice()), "{strategy:?}");
+        next += 1;
+    }
+    assert!((100..300).contains(&next), "to the end of its segment, not beyond: {next}");
+    for seq in 401..=700 {
+        assert_eq!(tail.next().expect("readable"), Some((seq, payload(seq).as_slice())), "{strategy:?}");
+    }
+    assert!(tail.next().expect("readable").is_none());
+    assert_eq!(log.truncate_after(555).await.expect("truncate").last_seq, 555);
+    assert!(tail.next().is_err());
+    write(556, 560).await;
+    let oldest = log.oldest();
+    drop(log);
+    let (log, recovered) =
+        Log::open(OsDisk::new(), options(dir, strategy), oldest, |_, _| Ok(()), |_, _| ()).await.expect("open");
+    assert_eq!((recovered.last_seq, recovered.records), (560, 560 - oldest));
+    let mut cursor = log.read_after(550).expect("a cursor");
+    for seq in 551..=560 {
+        assert_eq!(cursor.next().expect("readable"), Some((seq, payload(seq).as_slice())), "{strategy:?}");
+    }
+}
+
+#[test]
+fn every_strategy_reads_back_and_truncates() {
+    for strategy in Strategy::ALL {
+        let dir = tempfile::tempdir().unwrap();
+        LocalExecutor::default().run(run_member(dir.path(), strategy));
+    }
+}
+
+#[test]
+fn register_and_generations_on_real_files() {
+    let dir = tempfile::tempdir().unwrap();
+    LocalExecutor::default().run(async {
+        let disk = OsDisk::new();
+        let path = dir.path().join("register");
+        let (register, found) = Register::open(&disk, &path).await.expect("a register");
+        assert_eq!(found, None);
+        register.save(b"one").await.expect("save");
+        register.save(b"two").await.expect("save");
+        drop(register);
+        assert_eq!(Register::open(&disk, &path).await.expect("a register").1, Some(b"two".to_vec()));
+        let next = generation_dir(dir.path(), 1);
+        prepare_generation(&disk, &next).await.expect("make");
+        let made =
+            LogOptions { may_create_after_snapshot: true, dir: next.clone(), ..options(&next, Strategy::Buffered) };
+        Log::open(disk.clone(), made, 9, |_, _| Ok(()), |_, _| ()).await.expect("a log");
+        remove_generation(&disk, dir.path()).await.expect("nothing of it here");
+        assert!(next.exists() && path.exists());
+        remove_generation(&disk, &next).await.expect("remove");
+        assert!(!next.exists());
+        remove_generation(&disk, &next).await.expect("again");
+    });
 }
 
 #[test]

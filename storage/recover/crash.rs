@@ -164,6 +164,14 @@ enum Step {
     Prepare,
     /// The snapshot at a fraction of the log is kept, what is below goes.
     Purge(u8),
+    /// What is above a fraction of what is above the snapshot goes.
+    Truncate(u8),
+    /// Power fails in the middle of that, behind some syncs.
+    CrashTruncating {
+        part: u8,
+        syncs: usize,
+        seed: u64,
+    },
     /// The process is killed, with a sync under way or not; the page cache stays.
     Kill {
         syncing: bool,
@@ -182,6 +190,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Mark),
         3 => Just(Step::Prepare),
         1 => any::<u8>().prop_map(Step::Purge),
+        1 => any::<u8>().prop_map(Step::Truncate),
+        1 => (any::<u8>(), 0usize..6, any::<u64>())
+            .prop_map(|(part, syncs, seed)| Step::CrashTruncating { part, syncs, seed }),
         1 => any::<bool>().prop_map(|syncing| Step::Kill { syncing }),
         3 => (any::<bool>(), any::<u64>()).prop_map(|(syncing, seed)| Step::Crash { syncing, seed }),
     ]
@@ -219,6 +230,15 @@ impl World {
                 self.snapshot = self.snapshot.max(self.acked * usize::from(part) / 256);
                 block_on(self.log().purge_before(self.snapshot as u64)).unwrap();
             }
+            Step::Truncate(part) => {
+                let target = self.target(part);
+                assert_eq!(block_on(self.log().truncate_after(target as u64)).unwrap().last_seq as usize, target);
+                self.model.truncate(target);
+                self.acked = target;
+                // The same seqs get other payloads from now on.
+                self.life += 1;
+            }
+            Step::CrashTruncating { part, syncs, seed } => self.crash_truncating(part, syncs, seed),
             Step::Kill { syncing } => {
                 self.stop(syncing);
                 self.restart();
@@ -241,6 +261,28 @@ impl World {
                 Err(_) => return, // No room, or too much waits: both end with a later step.
             }
         }
+    }
+
+    fn target(&self, part: u8) -> usize {
+        self.snapshot + (self.model.len() - self.snapshot) * usize::from(part) / 255
+    }
+
+    /// The old log or the truncated one: with all that was acknowledged, or up to the target.
+    fn crash_truncating(&mut self, part: u8, syncs: usize, seed: u64) {
+        let target = self.target(part);
+        let log = self.log.take().expect("open between steps");
+        self.disk.hold_syncs_after(syncs);
+        let done = block_on(poll_once(log.truncate_after(target as u64))).is_some();
+        drop(log);
+        self.disk.release_syncs();
+        self.disk = self.disk.crash_by(seed);
+        let (log, recovered, _) = open_from(&self.disk, self.snapshot as u64).expect("a crash is no damage");
+        drop(log);
+        if done || recovered.last_seq as usize == target {
+            self.model.truncate(target);
+            self.acked = target;
+        }
+        self.restart();
     }
 
     fn stop(&mut self, syncing: bool) {

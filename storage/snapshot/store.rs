@@ -114,6 +114,22 @@ impl<D: Disk> Snapshots<D> {
         }
     }
 
+    /// Removes all above `seq`, newest first and durably, and returns the seq of the newest that is kept. To be called before
+    /// a log is truncated: a state that begins with one of them has what is cut off.
+    ///
+    /// # Errors
+    /// Some may be gone; call again, and don't truncate.
+    pub async fn truncate_after(&mut self, seq: u64) -> Result<Option<u64>, PurgeError> {
+        while let Some(&newest) = self.seqs.last().filter(|&&newest| newest > seq) {
+            let path = self.path(newest);
+            let removed = self.disk.remove(&path).await;
+            removed.map_err(|source| PurgeError { doing: "remove", path, source })?;
+            self.seqs.pop();
+        }
+        self.sync_dir().await?;
+        Ok(self.seqs.last().copied())
+    }
+
     /// Removes all but the `keep` newest (at least one stays), oldest first, and returns the seq of the oldest that is
     /// kept: what the log holds below it isn't needed any more.
     ///
@@ -126,9 +142,13 @@ impl<D: Disk> Snapshots<D> {
             removed.map_err(|source| PurgeError { doing: "remove", path, source })?;
             self.seqs.remove(0);
         }
-        let synced = self.disk.sync_dir(&self.dir).await;
-        synced.map_err(|source| PurgeError { doing: "sync the directory", path: self.dir.clone(), source })?;
+        self.sync_dir().await?;
         Ok(self.seqs.first().copied())
+    }
+
+    async fn sync_dir(&self) -> Result<(), PurgeError> {
+        let synced = self.disk.sync_dir(&self.dir).await;
+        synced.map_err(|source| PurgeError { doing: "sync the directory", path: self.dir.clone(), source })
     }
 }
 

@@ -59,11 +59,14 @@ impl Life {
         let now = Now::read();
         core.order(now, |replica| replica.stop_accepting(now));
         let deadline = Instant::now() + drain_max;
-        while core.replica().outstanding() > 0 && Instant::now() < deadline {
+        while core.replica().awaits_commits() && Instant::now() < deadline {
             self.look_for_fatal()?;
             sleep(DRAIN_PAUSE).await;
         }
-        core.order(Now::read(), Replica::end);
+        core.order(Now::read(), |replica| {
+            replica.resign(Now::read());
+            replica.end();
+        });
         while !core.replica().is_drained() && Instant::now() < deadline + END_MARGIN {
             sleep(DRAIN_PAUSE).await;
         }

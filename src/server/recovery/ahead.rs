@@ -17,15 +17,28 @@ pub const BATCH_ITEMS: usize = 256;
 /// See [`BATCH_ITEMS`].
 pub const BATCH_BYTES: usize = 256 << 10;
 
-/// Runs `read` on another thread. It is given `pass`, which hands a full batch over and puts a used one in its place;
-/// `take` gets the full ones here. What `read` returns is returned.
+/// By how many threads a state is loaded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Threads {
+    /// The caller's alone: each batch is taken when it is full.
+    One,
+    /// Another one, too, which reads ahead.
+    Two,
+}
+
+/// Runs `read`, on another thread if there may be `Two`. It is given `pass`, which hands a full batch over and puts a used
+/// one in its place; `take` gets the full ones here. What `read` returns is returned.
 ///
 /// # Errors
 /// The kernel refused the thread: nothing was read.
 pub fn ahead<B: Default + Send, R: Send>(
+    threads: Threads,
     read: impl FnOnce(&mut dyn FnMut(&mut B)) -> R + Send,
     mut take: impl FnMut(&mut B),
 ) -> io::Result<R> {
+    if threads == Threads::One {
+        return Ok(read(&mut take));
+    }
     let (passed, full) = mpsc::channel();
     let (returned, used) = mpsc::channel();
     for _ in 1..BATCHES {
@@ -78,7 +91,10 @@ mod tests {
             }
             "done"
         };
-        assert_eq!(ahead(read, |batch: &mut Vec<u32>| taken.extend(batch.iter())).unwrap(), "done");
-        assert!(taken.into_iter().eq(0..100));
+        for threads in [Threads::One, Threads::Two] {
+            let take = |batch: &mut Vec<u32>| taken.extend(batch.iter());
+            assert_eq!(ahead(threads, read, take).unwrap(), "done");
+            assert!(taken.drain(..).eq(0..100), "{threads:?}");
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! Loading a snapshot: a thread reads, checks and decodes it ahead, this one makes a tree of its items.
+//! Loading a snapshot: one side reads, checks and decodes it, ahead where there are two threads; the other makes a tree of
+//! its items.
 
 use ids::SessionId;
 use storage::{LoadError, SnapshotReader};
@@ -8,7 +9,7 @@ use tree::loader::TreeLoader;
 use tree::stat::StatPersisted;
 use tree::tree::{Tree, TreeOptions};
 
-use super::ahead::{BATCH_BYTES, BATCH_ITEMS, ahead};
+use super::ahead::{BATCH_BYTES, BATCH_ITEMS, Threads, ahead};
 use crate::server::codec::snapshot::{Decoder, Item};
 use crate::server::snapshots::parse_metadata;
 
@@ -42,6 +43,7 @@ pub fn load<M: std::ops::Deref<Target = [u8]> + Send>(
     reader: &mut SnapshotReader<M>,
     seed: u64,
     options: TreeOptions,
+    threads: Threads,
     progress: impl FnMut(u64, u64) + Send,
 ) -> Result<Tree, LoadError> {
     let noted = parse_metadata(reader.metadata());
@@ -50,6 +52,7 @@ pub fn load<M: std::ops::Deref<Target = [u8]> + Send>(
     let foresight = loader.foresight();
     let mut loaded = Ok(());
     ahead(
+        threads,
         |pass| decode(reader, foresight, progress, pass),
         |batch: &mut Batch| loaded = std::mem::replace(&mut loaded, Ok(())).and_then(|()| batch.load(&mut loader)),
     )

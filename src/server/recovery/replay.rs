@@ -1,12 +1,17 @@
-//! Replaying the log: a thread reads, checks and decodes it ahead, this one applies.
+//! Replaying the log: one side reads, checks and decodes it, ahead where there are two threads; the other applies. At start
+//! that is a log that is being opened (`replay`), later one that is open (`catch_up`).
 
-use storage::{Exam, LogReader, OpenError};
+use std::fmt;
+
+use ids::Zxid;
+use net::error::DecodeError;
+use storage::{Disk, Exam, Log, LogReader, OpenError, ReadError};
 use tree::effects::Effects;
 use tree::foresight::{Foreseen, Foresight};
 use tree::tree::Tree;
 use tree::txn::Txn;
 
-use super::ahead::{BATCH_BYTES, BATCH_ITEMS, ahead};
+use super::ahead::{BATCH_BYTES, BATCH_ITEMS, Threads, ahead};
 use crate::server::codec;
 
 /// Decoded transactions in their order.
@@ -38,6 +43,30 @@ impl Batch {
     }
 }
 
+/// Transactions on their way into a tree.
+struct Applier<'t> {
+    tree: &'t mut Tree,
+    effects: Effects,
+    mismatches: u64,
+}
+
+impl<'t> Applier<'t> {
+    fn new(tree: &'t mut Tree) -> Applier<'t> {
+        Applier { tree, effects: Effects::deaf(), mismatches: 0 }
+    }
+
+    fn apply(&mut self, batch: &mut Batch) {
+        let txns = &mut batch.txns[..batch.count];
+        self.tree.warm_up(txns.iter().filter_map(|(_, foreseen)| *foreseen));
+        for (txn, foreseen) in txns {
+            txn.op.adopt_large_data();
+            self.tree.apply_foreseen(txn, *foreseen, &mut self.effects);
+            self.mismatches += u64::from(self.effects.digest_mismatch().is_some());
+            self.effects.clear();
+        }
+    }
+}
+
 /// Applies what `reader` reads to `tree`. Says too how many transactions carry another digest than the tree has after them.
 ///
 /// # Errors
@@ -45,27 +74,72 @@ impl Batch {
 pub fn replay<M: std::ops::Deref<Target = [u8]> + Send>(
     reader: LogReader<M>,
     tree: &mut Tree,
+    threads: Threads,
     progress: impl FnMut(u64, u64) + Send,
 ) -> Result<(Exam, u64), OpenError> {
     let foresight = tree.foresight();
-    let mut effects = Effects::deaf();
-    let mut mismatches = 0;
-    let apply = |batch: &mut Batch| {
-        let txns = &mut batch.txns[..batch.count];
-        tree.warm_up(txns.iter().filter_map(|(_, foreseen)| *foreseen));
-        for (txn, foreseen) in txns {
-            txn.op.adopt_large_data();
-            tree.apply_foreseen(txn, *foreseen, &mut effects);
-            mismatches += u64::from(effects.digest_mismatch().is_some());
-            effects.clear();
-        }
-    };
-    let exam = ahead(|pass| decode(reader, foresight, progress, pass), apply).map_err(|source| OpenError::Io {
+    let mut applier = Applier::new(tree);
+    let read = |pass: &mut dyn FnMut(&mut Batch)| decode(reader, foresight, progress, pass);
+    let exam = ahead(threads, read, |batch| applier.apply(batch)).map_err(|source| OpenError::Io {
         doing: "start a thread to read",
         path: "the log".into(),
         source,
     })??;
-    Ok((exam, mismatches))
+    Ok((exam, applier.mismatches))
+}
+
+/// Why an open log cannot be read into a tree.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum CatchUpError {
+    /// It cannot be read.
+    Read(ReadError),
+    /// An entry is no transaction.
+    Decode(DecodeError),
+}
+
+impl fmt::Display for CatchUpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CatchUpError::Read(error) => error.fmt(f),
+            CatchUpError::Decode(error) => write!(f, "an entry of the log is no transaction: {error}"),
+        }
+    }
+}
+
+impl From<ReadError> for CatchUpError {
+    fn from(error: ReadError) -> CatchUpError {
+        CatchUpError::Read(error)
+    }
+}
+
+/// Applies what an open log has durable above the tree's last zxid, up to `upto`, to `tree`. Between batches `rest` lets
+/// others go on.
+///
+/// # Errors
+/// The tree is half way.
+pub async fn catch_up<D: Disk>(
+    log: &Log<D>,
+    tree: &mut Tree,
+    upto: Zxid,
+    rest: impl AsyncFn(),
+) -> Result<(), CatchUpError> {
+    let foresight = tree.foresight();
+    let mut cursor = log.read_after(tree.last_zxid().to_u64())?;
+    let mut applier = Applier::new(tree);
+    let mut batch = Batch::default();
+    while let Some((_, entry)) = cursor.next()?.filter(|(seq, _)| *seq <= upto.to_u64()) {
+        let txn = codec::txn::decode(entry, None).map_err(CatchUpError::Decode)?;
+        let foreseen = foresight.txn(&txn);
+        batch.push(txn, foreseen, entry.len());
+        if batch.is_full() {
+            applier.apply(&mut batch);
+            batch.reuse();
+            rest().await;
+        }
+    }
+    applier.apply(&mut batch);
+    Ok(())
 }
 
 /// Passes all transactions on.

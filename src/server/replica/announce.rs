@@ -138,7 +138,7 @@ impl Replica {
 
     /// Whether so much is under way that the serving cores' requests have to wait.
     pub fn is_choked(&self) -> bool {
-        let is_link_full = self.link.as_ref().is_some_and(Outlet::is_full);
+        let is_link_full = self.member.as_ref().is_some_and(|member| member.link().is_full());
         self.is_behind() || self.log.is_full() || is_link_full || self.serve.iter().any(Outlet::is_full)
     }
 

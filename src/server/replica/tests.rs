@@ -31,6 +31,9 @@ async fn replica(dir: &std::path::Path) -> Replica {
         behind_bytes: 1 << 20,
         sessions: SessionTracker::new(2_000),
         first_session: SessionId::new(1),
+        epochs: Epochs::default(),
+        snapshot_dir: Rc::default(),
+        snapshot_gate: Rc::default(),
     };
     Replica::new(parts, Millis::new(0))
 }

@@ -97,6 +97,7 @@ impl Replica {
         if let Some(dir) = snapshot_dir {
             *self.snapshot_dir.borrow_mut() = dir;
         }
+        self.snapshot_gate.allow();
         self.tell_peer(now, |peer, clock, out| peer.on_saved(clock, out));
     }
 
@@ -110,6 +111,7 @@ impl Replica {
     }
 
     pub(super) fn on_truncated(&mut self, kept: Option<Zxid>, tree: Option<Box<Tree>>, now: Now) {
+        self.snapshot_gate.allow();
         if let Some(kept) = kept {
             tracing::info!(%kept, "the log was cut where the leader's ends");
             self.outstanding.retain(|waiting| waiting.txn.zxid <= kept);
@@ -128,6 +130,7 @@ impl Replica {
     }
 
     pub(super) fn on_reloaded(&mut self, tree: Tree, now: Now) {
+        self.snapshot_gate.allow();
         let last = tree.last_zxid();
         tracing::info!(zxid = %last, "the state was loaded again from disk");
         self.outstanding.clear();
@@ -403,7 +406,8 @@ impl Receiving {
     /// The tree is whole. Returns what the snapshot file's metadata says.
     fn finish(&mut self) -> Vec<u8> {
         let tree = self.loader.take().expect("a state is finished once").finish(self.zxid);
-        let metadata = snapshots::metadata(self.zxid, tree.digest(), tree.node_count());
+        let (digest, nodes, sessions) = (tree.digest(), tree.node_count(), tree.sessions().len());
+        let metadata = snapshots::metadata(&SnapshotHead { zxid: self.zxid, digest, sessions, nodes });
         self.tree = Some(tree);
         metadata.to_vec()
     }

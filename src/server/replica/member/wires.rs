@@ -103,13 +103,6 @@ impl Wires {
         self.by_wire.get_mut(&id)
     }
 
-    /// Every connection's name.
-    pub fn ids(&self) -> Vec<WireId> {
-        let mut ids: Vec<WireId> = self.by_wire.keys().copied().collect();
-        ids.sort_unstable();
-        ids
-    }
-
     /// Encodes a packet into the turn's bytes.
     pub fn send(&mut self, link: LinkId, packet: &PeerPacket) {
         let Some(id) = self.by_link.get(&link) else { return };
