@@ -438,6 +438,4 @@ fn tell_reachable(sid: Sid, peer: &mut Peer, is_reachable: bool, out: &mut Vec<S
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-}
+mod tests;
