@@ -41,6 +41,8 @@ mod counting;
 const STRANGER_ANSWERS_MAX: u32 = 1024;
 /// Over which they are counted, ms.
 const STRANGER_WINDOW_MS: i64 = 1000;
+/// Servers without a vote that are told of the election's end without having to ask again.
+const ASKERS_MAX: usize = 256;
 
 /// How long things take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -138,6 +140,8 @@ pub struct Election {
     handed_up: u64,
     stranger_answers: u32,
     stranger_window_end: Millis,
+    /// Observers of ours that asked while we looked. Java's have to ask again, up to a minute later.
+    askers: BTreeSet<Sid>,
 }
 
 impl Election {
@@ -168,6 +172,7 @@ impl Election {
             handed_up: 0,
             stranger_answers: 0,
             stranger_window_end: Millis::default(),
+            askers: BTreeSet::new(),
         };
         election.current = Vote { leader: sid_to_wire(me), ..election.facts(candidacy) };
         election.proposal = election.initial_vote(candidacy);
@@ -374,8 +379,8 @@ impl Election {
         is_other
     }
 
-    /// Servers without a vote are always told what we have; while we look that is what we had, in the present round, as in
-    /// Java. It makes observers elect a leader that has just died, so those of ours are told what we want instead.
+    /// Servers without a vote are always told what we have; while we look that is what we had, in the present round. Those
+    /// of ours are told again when we have a leader.
     fn answer_stranger(&mut self, to: Sid, is_ringkeeper: bool, now: Millis, out: &mut Vec<ElectionAction>) {
         if now >= self.stranger_window_end {
             self.stranger_window_end = now.plus(STRANGER_WINDOW_MS);
@@ -383,8 +388,10 @@ impl Election {
         }
         if self.stranger_answers < STRANGER_ANSWERS_MAX {
             self.stranger_answers += 1;
-            let is_wish = is_ringkeeper && self.running.is_some();
-            self.send(to, if is_wish { self.proposal } else { self.current }, self.round, out);
+            self.send(to, self.current, self.round, out);
+            if is_ringkeeper && self.running.is_some() && self.askers.len() < ASKERS_MAX {
+                self.askers.insert(to);
+            }
         }
     }
 
