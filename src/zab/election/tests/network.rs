@@ -2,14 +2,14 @@
 //!
 //! Flow       the earliest of all messages and deadlines happens next; a failure names its seed, which replays it.
 //! Absent     what follows an election, but for its outcome: a leader without a quorum, and a follower whose leader does
-//!            not lead, look again after a while, as they would in Zab's discovery.
+//!            not lead, look again after a while, as they would when discovery fails or pings end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::vec::Vec;
 
 use super::*;
 
-/// How long a leader and its followers try to find each other, ms.
+/// How long a leader and its followers try to find each other, and then are content with having done so, ms.
 const DISCOVERY_MS: i64 = 1500;
 
 /// A sequence of numbers that a seed fixes (SplitMix64).
@@ -182,6 +182,7 @@ impl Network {
                 } else {
                     let node = self.nodes.get_mut(&me).unwrap();
                     node.is_established = node.election.state() == PeerState::Leading;
+                    node.discovery_at = Some(self.now.plus(DISCOVERY_MS));
                     node.election.refresh_epoch(Epoch::new(100));
                 }
             }
