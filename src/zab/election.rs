@@ -15,14 +15,16 @@
 //! That is most of the time an election takes. Among Ringkeeper members it ends at once when nobody is left to wait for:
 //! every voter that can be reached has voted for the same leader in the same round, or follows it already.
 //!
-//! Safe, because the wait never was a guarantee. Whoever was unreachable may have come back after 200 ms and one, with more
-//! history than the winner, and Zab has to cope: no transaction is committed without a quorum's disks; the new leader needs
-//! ACKEPOCH of a quorum, one of which has that transaction, and gives up when one of them is ahead of it. So no commit can
-//! be lost by electing too early, only time. How much: a leader that gives up sends everybody back to `start`, now knowing
-//! the better vote. Live, because "cannot be reached" is never final: a server that comes back finds an established leader
-//! and joins it, and if it makes a quorum possible that was not, the resends below find it. It also holds when two servers
-//! disagree on who can be reached: the one that waits decides 200 ms later for the same leader, while the other's attempts
-//! to connect go on. A Java voter that can be reached always brings back the wait, as Java does not know the shortcut.
+//! Safe, because the wait never was a guarantee: whoever was unreachable may come back a moment after it with more history
+//! than the winner, and Zab has to cope. No transaction is committed without the disks of a quorum; a new leader needs
+//! ACKEPOCH of a quorum, so of one that has the transaction, and gives up when anyone of them is ahead of it. Electing too
+//! early therefore costs no commit, only time: who gives up starts again, and by then has heard the better vote.
+//!
+//! Live, because "cannot be reached" is never final: who is heard again is waited for again, and who comes back when all is
+//! over finds an established leader and joins it. Two servers may disagree on who can be reached. Then one of them waits
+//! while the other already follows, as between two Java servers that heard the last vote at different times; the follower's
+//! attempts to connect take longer than the wait. A proposed leader that cannot be reached ourselves never makes us hurry.
+//! A Java voter that can be reached always brings the wait back, as Java does not know the shortcut.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
