@@ -72,10 +72,12 @@ impl EnsembleConfig {
     pub fn new(
         version: u64,
         mut members: BTreeMap<Sid, MemberSpec>,
-        groups: BTreeMap<u64, BTreeSet<Sid>>,
+        mut groups: BTreeMap<u64, BTreeSet<Sid>>,
         mut weights: BTreeMap<Sid, u64>,
     ) -> EnsembleConfig {
         members.values_mut().for_each(|member| member.addresses.sort());
+        // There is no text for a group of nobody, and it weighs nothing.
+        groups.retain(|_, members| !members.is_empty());
         let voters: BTreeSet<Sid> =
             members.iter().filter(|(_, member)| !member.is_observer).map(|(sid, _)| *sid).collect();
         let verifier = if groups.is_empty() && weights.is_empty() {

@@ -15,14 +15,16 @@
 //! That is most of the time an election takes. Among Ringkeeper members it ends at once when nobody is left to wait for:
 //! every voter that can be reached has voted for the same leader in the same round, or follows it already.
 //!
-//! Safe, because the wait never was a guarantee. Whoever was unreachable may have come back after 200 ms and one, with more
-//! history than the winner, and Zab has to cope: no transaction is committed without a quorum's disks; the new leader needs
-//! ACKEPOCH of a quorum, one of which has that transaction, and gives up when one of them is ahead of it. So no commit can
-//! be lost by electing too early, only time. How much: a leader that gives up sends everybody back to `start`, now knowing
-//! the better vote. Live, because "cannot be reached" is never final: a server that comes back finds an established leader
-//! and joins it, and if it makes a quorum possible that was not, the resends below find it. It also holds when two servers
-//! disagree on who can be reached: the one that waits decides 200 ms later for the same leader, while the other's attempts
-//! to connect go on. A Java voter that can be reached always brings back the wait, as Java does not know the shortcut.
+//! Safe, because the wait never was a guarantee: whoever was unreachable may come back a moment after it with more history
+//! than the winner, and Zab has to cope. No transaction is committed without the disks of a quorum; a new leader needs
+//! ACKEPOCH of a quorum, so of one that has the transaction, and gives up when anyone of them is ahead of it. Electing too
+//! early therefore costs no commit, only time: who gives up starts again, and by then has heard the better vote.
+//!
+//! Live, because "cannot be reached" is never final: who is heard again is waited for again, and who comes back when all is
+//! over finds an established leader and joins it. Two servers may disagree on who can be reached. Then one of them waits
+//! while the other already follows, as between two Java servers that heard the last vote at different times; the follower's
+//! attempts to connect take longer than the wait. A proposed leader that cannot be reached ourselves never makes us hurry.
+//! A Java voter that can be reached always brings the wait back, as Java does not know the shortcut.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
@@ -41,6 +43,8 @@ mod counting;
 const STRANGER_ANSWERS_MAX: u32 = 1024;
 /// Over which they are counted, ms.
 const STRANGER_WINDOW_MS: i64 = 1000;
+/// Servers without a vote that are told of the election's end without having to ask again.
+const ASKERS_MAX: usize = 256;
 
 /// How long things take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -138,6 +142,8 @@ pub struct Election {
     handed_up: u64,
     stranger_answers: u32,
     stranger_window_end: Millis,
+    /// Observers of ours that asked while we looked. Java's have to ask again, up to a minute later.
+    askers: BTreeSet<Sid>,
 }
 
 impl Election {
@@ -168,6 +174,7 @@ impl Election {
             handed_up: 0,
             stranger_answers: 0,
             stranger_window_end: Millis::default(),
+            askers: BTreeSet::new(),
         };
         election.current = Vote { leader: sid_to_wire(me), ..election.facts(candidacy) };
         election.proposal = election.initial_vote(candidacy);
@@ -374,8 +381,8 @@ impl Election {
         is_other
     }
 
-    /// Servers without a vote are always told what we have; while we look that is what we had, in the present round, as in
-    /// Java. It makes observers elect a leader that has just died, so those of ours are told what we want instead.
+    /// Servers without a vote are always told what we have; while we look that is what we had, in the present round. Those
+    /// of ours are told again when we have a leader.
     fn answer_stranger(&mut self, to: Sid, is_ringkeeper: bool, now: Millis, out: &mut Vec<ElectionAction>) {
         if now >= self.stranger_window_end {
             self.stranger_window_end = now.plus(STRANGER_WINDOW_MS);
@@ -383,8 +390,10 @@ impl Election {
         }
         if self.stranger_answers < STRANGER_ANSWERS_MAX {
             self.stranger_answers += 1;
-            let is_wish = is_ringkeeper && self.running.is_some();
-            self.send(to, if is_wish { self.proposal } else { self.current }, self.round, out);
+            self.send(to, self.current, self.round, out);
+            if is_ringkeeper && self.running.is_some() && self.askers.len() < ASKERS_MAX {
+                self.askers.insert(to);
+            }
         }
     }
 

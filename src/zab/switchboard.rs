@@ -21,6 +21,10 @@ use ids::{Millis, Sid};
 use crate::config::EnsembleConfig;
 use crate::vote::Notification;
 
+mod peer;
+
+use peer::Peer;
+
 /// Servers in no configuration that may have a connection or be dialled back at one time.
 const STRANGERS_MAX: usize = 256;
 /// How long a server that we have knocked at has to dial back before we knock again, ms. Java drops a good connection
@@ -100,57 +104,6 @@ pub enum SwitchboardAction {
     },
 }
 
-/// A connection that carries notifications.
-#[derive(Debug)]
-struct Link {
-    conn: ConnId,
-    since: Millis,
-    /// A notification has been given to it and has not left.
-    is_writing: bool,
-}
-
-#[derive(Debug, Default)]
-struct Peer {
-    /// Addresses of the configuration, the committed ones first. Empty for strangers.
-    configured: Vec<DialAddress>,
-    /// Where it said that it listens.
-    advertised: Vec<DialAddress>,
-    /// Which of them is dialled next, counting on and on.
-    next_address: usize,
-    link: Option<Link>,
-    is_dialling: bool,
-    /// It knocked while it was being dialled, perhaps at an address that is none any more.
-    has_knocked: bool,
-    /// No dial before this time.
-    not_before: Millis,
-    /// A dial at `not_before`, without further cause.
-    retries: bool,
-    failures: u32,
-    /// The newest message, not yet given to a connection.
-    queued: Option<Notification>,
-    /// What was given to a connection last.
-    last_sent: Option<Notification>,
-    /// What the election was told last.
-    is_unreachable: bool,
-}
-
-impl Peer {
-    fn is_stranger(&self) -> bool {
-        self.configured.is_empty()
-    }
-
-    /// Dial-backs go where the server says it is; everything else first to where the configuration says.
-    fn address(&mut self, is_dial_back: bool) -> Option<DialAddress> {
-        if is_dial_back {
-            self.next_address = self.configured.len();
-        }
-        let all = self.configured.len() + self.advertised.len();
-        let at = self.next_address.checked_rem(all)?;
-        self.next_address = at + 1;
-        self.configured.iter().chain(&self.advertised).nth(at).cloned()
-    }
-}
-
 /// The connections of one server's election port.
 #[derive(Debug)]
 pub struct Switchboard {
@@ -224,7 +177,7 @@ impl Switchboard {
         let Some(peer) = self.peers.get_mut(&to) else { return };
         peer.queued = Some(notification);
         if peer.link.is_some() {
-            write_next(peer, out);
+            peer.write_next(out);
         } else {
             self.want(to, now, out);
         }
@@ -250,10 +203,10 @@ impl Switchboard {
         peer.is_dialling = false;
         peer.has_knocked = false;
         peer.failures = 0;
-        tell_reachable(sid, peer, true, out);
+        peer.tell_reachable(sid, true, out);
         if sid < self.me {
             out.push(SwitchboardAction::Introduce { conn });
-            attach(peer, conn, now, out);
+            peer.attach(conn, now, out);
         } else {
             // A knock makes it drop what connection we have; without need we hang up in silence.
             if peer.link.is_none() {
@@ -278,7 +231,7 @@ impl Switchboard {
             peer.not_before = now.plus(doubled.min(self.timing.retry_max_ms));
             peer.retries = self.is_looking;
             if peer.link.is_none() {
-                tell_reachable(sid, peer, false, out);
+                peer.tell_reachable(sid, false, out);
                 self.forget_stranger(sid);
             }
         }
@@ -304,9 +257,9 @@ impl Switchboard {
         advertised.retain(|address| !address.is_wildcard());
         peer.advertised = advertised;
         peer.failures = 0;
-        tell_reachable(sid, peer, true, out);
+        peer.tell_reachable(sid, true, out);
         if sid > me {
-            attach(peer, conn, now, out);
+            peer.attach(conn, now, out);
         } else {
             out.extend(peer.link.take().map(|link| SwitchboardAction::Close { conn: link.conn }));
             out.push(SwitchboardAction::Close { conn });
@@ -327,7 +280,7 @@ impl Switchboard {
         if let Some(link) = &mut peer.link {
             link.is_writing = false;
         }
-        write_next(peer, out);
+        peer.write_next(out);
     }
 
     /// `conn` is no more, or its peer broke the format and the shell has closed it.
@@ -408,36 +361,5 @@ impl Switchboard {
     }
 }
 
-/// Makes `conn` the peer's connection in place of any older one. It begins with the queued message or, so that nothing is
-/// lost with a connection, with the last one again.
-fn attach(peer: &mut Peer, conn: ConnId, now: Millis, out: &mut Vec<SwitchboardAction>) {
-    out.extend(peer.link.take().map(|link| SwitchboardAction::Close { conn: link.conn }));
-    peer.link = Some(Link { conn, since: now, is_writing: false });
-    peer.retries = false;
-    peer.not_before = now;
-    if peer.queued.is_none() {
-        peer.queued = peer.last_sent.take();
-    }
-    write_next(peer, out);
-}
-
-fn write_next(peer: &mut Peer, out: &mut Vec<SwitchboardAction>) {
-    let Some(link) = peer.link.as_mut().filter(|link| !link.is_writing) else { return };
-    if let Some(notification) = peer.queued.take() {
-        link.is_writing = true;
-        out.push(SwitchboardAction::Write { conn: link.conn, notification: notification.clone() });
-        peer.last_sent = Some(notification);
-    }
-}
-
-fn tell_reachable(sid: Sid, peer: &mut Peer, is_reachable: bool, out: &mut Vec<SwitchboardAction>) {
-    if peer.is_unreachable == is_reachable {
-        peer.is_unreachable = !is_reachable;
-        out.push(SwitchboardAction::Reachability { sid, is_reachable });
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-}
+mod tests;

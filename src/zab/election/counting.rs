@@ -1,8 +1,8 @@
 //! How votes are counted while we look.
 //!
 //! Flow       a vote -> is it better than ours? then ours is the same -> what do all say? -> decided, or wait.
-//! Invariant  `received` holds votes of our round only, and ours is our proposal; `decide_at` is set exactly while a quorum
-//!            agrees with the proposal, and anew for each proposal.
+//! Invariant  `received` holds votes of our round only, and ours is our proposal; `decide_at` is set exactly while we vote and
+//!            a quorum agrees with the proposal, and anew for each proposal.
 //! Absent     Java's deafness while it waits for a better vote: it drops whatever is not better, we count it. Our wait begins
 //!            when the quorum does and is not prolonged by what comes in, so it ends whatever comes in.
 
@@ -117,12 +117,13 @@ impl Election {
         }
     }
 
-    /// Decides for our proposal when a quorum agrees with it and there is nothing to wait for any more.
+    /// Decides for our proposal when a quorum agrees with it and there is nothing to wait for any more. Only voters do: those
+    /// who look tell others nothing but whom they had, so an observer would elect the leader that has just died.
     pub(super) fn settle(&mut self, now: Millis, out: &mut Vec<ElectionAction>) {
         let mine = self.mine();
         let is_unanimous = self.is_unanimous();
         let settle_ms = self.settings.settle_ms;
-        let Some(running) = &mut self.running else { return };
+        let Some(running) = self.running.as_mut().filter(|_| self.electorate.is_voter(self.me)) else { return };
         if !self.electorate.is_quorum(|sid| running.received.get(&sid).is_some_and(|vote| vote.agrees(&mine))) {
             running.decide_at = None;
             return;
@@ -154,5 +155,8 @@ impl Election {
         self.state = self.state_under(leader);
         self.running = None;
         out.push(ElectionAction::Elected { leader, vote, round: self.round });
+        for asker in core::mem::take(&mut self.askers) {
+            self.send(asker, self.current, self.round, out);
+        }
     }
 }

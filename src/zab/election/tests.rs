@@ -269,16 +269,25 @@ fn strangers_and_observers_are_always_answered() {
 }
 
 #[test]
-fn observers_of_ours_are_told_whom_we_want_now() {
+fn observers_of_ours_hear_of_the_end_without_asking_again() {
     let mut probe = Probe::looking(3);
+    probe.hears(4, &ours(looking(Vote::NONE, 1)));
+    probe.hears(77, &looking(Vote::NONE, 1));
     probe.hears(1, &looking(vote(3, 1, 5), 1));
     probe.after(200);
+    assert_eq!(probe.told(), [(4, PeerState::Leading, vote(3, 1, 5), 1)]);
     probe.start();
-    probe.hears(1, &looking(vote(1, 8, 0), 2));
-    let told = [(4, PeerState::Looking, vote(1, 8, 0), 2)];
-    assert_eq!(probe.hears(4, &ours(looking(Vote::NONE, 1))).told(), told);
-    let told = [(4, PeerState::Looking, vote(3, 1, 5), 2)];
-    assert_eq!(probe.hears(4, &looking(Vote::NONE, 1)).told(), told, "Java says whom it had");
+    probe.hears(1, &looking(vote(3, 1, 5), 2));
+    assert_eq!(probe.after(200).told(), [], "once");
+}
+
+#[test]
+fn an_observer_believes_nobody_who_looks() {
+    let mut probe = Probe::looking(4);
+    for from in [1, 2, 3] {
+        probe.hears(from, &looking(vote(3, 1, 5), 6));
+    }
+    assert_eq!((probe.election.round(), probe.after(10_000).elected()), (6, None));
 }
 
 #[test]

@@ -2,14 +2,14 @@
 //!
 //! Flow       the earliest of all messages and deadlines happens next; a failure names its seed, which replays it.
 //! Absent     what follows an election, but for its outcome: a leader without a quorum, and a follower whose leader does
-//!            not lead, look again after a while, as they would in Zab's discovery.
+//!            not lead, look again after a while, as they would when discovery fails or pings end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::vec::Vec;
 
 use super::*;
 
-/// How long a leader and its followers try to find each other, ms.
+/// How long a leader and its followers try to find each other, and then are content with having done so, ms.
 const DISCOVERY_MS: i64 = 1500;
 
 /// A sequence of numbers that a seed fixes (SplitMix64).
@@ -38,6 +38,8 @@ struct Node {
     is_java: bool,
     start_at: Option<Millis>,
     elected: Option<(Sid, Millis)>,
+    /// Whether it leads, and a quorum has found it.
+    is_established: bool,
     /// When it checks that its leader leads, or that a quorum follows it.
     discovery_at: Option<Millis>,
 }
@@ -79,7 +81,8 @@ impl Network {
     fn add(&mut self, raw: u64, candidacy: Candidacy, is_java: bool, spread_ms: u64) {
         let election = Election::new(sid(raw), self.config.clone(), None, candidacy, ElectionSettings::default());
         let start_at = Some(self.now.plus(self.chance.below(spread_ms + 1) as i64));
-        let node = Node { election, candidacy, is_java, start_at, elected: None, discovery_at: None };
+        let node =
+            Node { election, candidacy, is_java, start_at, elected: None, is_established: false, discovery_at: None };
         self.nodes.insert(sid(raw), node);
     }
 
@@ -177,7 +180,10 @@ impl Network {
                 if !self.discovery_succeeds(me) {
                     self.restart(me);
                 } else {
-                    self.nodes.get_mut(&me).unwrap().election.refresh_epoch(Epoch::new(100));
+                    let node = self.nodes.get_mut(&me).unwrap();
+                    node.is_established = node.election.state() == PeerState::Leading;
+                    node.discovery_at = Some(self.now.plus(DISCOVERY_MS));
+                    node.election.refresh_epoch(Epoch::new(100));
                 }
             }
             if starts {
@@ -189,6 +195,7 @@ impl Network {
     fn restart(&mut self, me: Sid) {
         self.act(me, |node, now, out| {
             (node.start_at, node.elected, node.discovery_at) = (None, None, None);
+            node.is_established = false;
             node.election.start(node.candidacy, now, out);
         });
     }
@@ -200,9 +207,10 @@ impl Network {
             self.nodes.get(&sid).is_some_and(|node| node.elected.is_some_and(|(its, _)| its == leader))
                 && !self.cut_off.contains(&sid)
         };
+        // Those that come once it has a quorum take over its history, whatever theirs was.
         let is_behind = |sid: &Sid| follows(*sid) && history(&self.nodes[sid]) > history(leading);
-        let is_ahead = !self.config.voters().iter().any(is_behind);
-        leading.election.state() == PeerState::Leading && is_ahead && self.config.verifier().is_quorum(follows)
+        let can_lead = leading.is_established || !self.config.voters().iter().any(is_behind);
+        leading.election.state() == PeerState::Leading && can_lead && self.config.verifier().is_quorum(follows)
     }
 
     /// The one leader of everybody who is not cut off.
