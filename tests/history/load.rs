@@ -241,17 +241,11 @@ impl Client {
 
 /// A session at the first member from `first` on that takes it; of an old one, the id is 0 if it is gone.
 fn search(addresses: &[SocketAddr], first: usize, old: Option<&Session>) -> (Session, usize) {
-    let deadline = Instant::now() + SEARCH_LIMIT;
+    let fresh = || Handshake { timeout_ms: SESSION_TIMEOUT_MS, ..Handshake::default() };
+    let (handshake, deadline) = (old.map_or_else(fresh, Session::again), Instant::now() + SEARCH_LIMIT);
     for attempt in 0.. {
         let member = (first + attempt) % addresses.len();
-        let found = match old {
-            Some(old) => old.reattach_within(addresses[member], PATIENCE),
-            None => {
-                let handshake = Handshake { timeout_ms: SESSION_TIMEOUT_MS, ..Handshake::default() };
-                Session::handshake_within(addresses[member], &handshake, PATIENCE)
-            }
-        };
-        match found {
+        match Session::handshake_within(addresses[member], &handshake, PATIENCE) {
             Ok(session) if old.is_some() || session.id() != 0 => return (session, member),
             _ => assert!(Instant::now() < deadline, "no member has taken a client for {SEARCH_LIMIT:?}"),
         }
