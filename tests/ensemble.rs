@@ -81,6 +81,8 @@ pub enum Mode {
 pub struct Ensemble {
     members: Vec<Server>,
     stopped: Vec<bool>,
+    /// How long every member's log was when a member was started last, in bytes.
+    logs_at_start: Vec<Vec<usize>>,
     observers: usize,
 }
 
@@ -114,7 +116,9 @@ impl Ensemble {
             Server::prepare(kind, own)
         });
         let members: Vec<Server> = members.collect();
-        Self { stopped: vec![false; members.len()], members, observers: settings.observers }
+        let count = members.len();
+        let logs_at_start = vec![vec![0; count]; count];
+        Self { members, stopped: vec![false; count], logs_at_start, observers: settings.observers }
     }
 
     /// How many members there are.
@@ -152,6 +156,7 @@ impl Ensemble {
     /// # Panics
     /// If there is no such program.
     pub fn spawn(&mut self, index: usize) {
+        self.logs_at_start[index] = self.members.iter().map(|member| member.log().len()).collect();
         let data_dir = self.members[index].data_dir();
         fs::create_dir_all(&data_dir).expect("the member's directory is ours");
         fs::write(data_dir.join("myid"), format!("{}\n", index + 1)).expect("the member's directory is ours");

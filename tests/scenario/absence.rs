@@ -29,7 +29,7 @@ pub fn short(run: &Run) {
         ensemble.kill(follower);
         load.wait_for_writes(SHORT);
         ensemble.restart(follower);
-        ensemble.check_last_sync(follower, &[Sync::Diff]);
+        ensemble.check_first_sync(follower, &[Sync::Diff]);
         load.wait_for_writes(SHORT);
         drop(step);
         let _step = Step::begin("wiped");
@@ -37,7 +37,7 @@ pub fn short(run: &Run) {
         ensemble.wipe(follower);
         load.wait_for_writes(SHORT);
         ensemble.restart(follower);
-        ensemble.check_last_sync(follower, &[Sync::Snap]);
+        ensemble.check_first_sync(follower, &[Sync::Snap]);
         load.wait_for_writes(SHORT);
     });
 }

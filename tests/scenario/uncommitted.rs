@@ -43,7 +43,7 @@ pub fn run(run: &Run) {
                 conclude(&mut ensemble, load, Promises { sync_is_strict: true });
             } else {
                 ensemble.restart(leader);
-                ensemble.check_last_sync(leader, &[Sync::Trunc, Sync::Snap]);
+                ensemble.check_first_sync(leader, &[Sync::Trunc, Sync::Snap]);
             }
             let end = ensemble.check_equal();
             assert!(!end.nodes.contains_key(&path), "{path} was not acknowledged, and all who elected had not seen it");
