@@ -254,9 +254,11 @@ impl Ensemble {
         }
     }
 
-    /// Who leads now, if anybody says so.
+    /// Who leads now, if one alone says so: a leader that was stopped and goes on believes in itself for a moment.
     pub fn leader(&self) -> Option<usize> {
-        (0..self.size()).find(|index| self.mode(*index) == Some(Mode::Leader))
+        let mut leaders = (0..self.size()).filter(|index| self.mode(*index) == Some(Mode::Leader));
+        let leader = leaders.next()?;
+        leaders.next().is_none().then_some(leader)
     }
 
     /// Waits for a leader among the members that run.

@@ -20,7 +20,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use support::client::{Connection, Handshake, Session};
-use support::ensemble::{Ensemble, LIMIT, Settings};
+use support::ensemble::{Ensemble, LIMIT, Mode, Settings};
 use support::server::Kind;
 use support::wire::{Writer, opcode};
 
@@ -144,11 +144,14 @@ fn round(ensemble: &mut Ensemble, fleet: &Fleet, fault: Fault) -> Gap {
     eprintln!("{fault:?} of member {leader}: {} ms, {} ms", gap.of_all.as_millis(), gap.of_one.as_millis());
     match fault {
         Fault::Kill => ensemble.restart(leader),
-        Fault::Stop => {
-            ensemble.cont(leader);
-            ensemble.wait_until_serving(leader);
-        }
+        Fault::Stop => ensemble.cont(leader),
     }
+    // One that was stopped serves on for a moment, and then follows.
+    ensemble.wait_for("agreement", |ensemble| {
+        let modes: Vec<_> = (0..ensemble.size()).map(|index| ensemble.mode(index)).collect();
+        let leads = |mode: &&Option<Mode>| **mode == Some(Mode::Leader);
+        (!modes.contains(&None) && modes.iter().filter(leads).count() == 1).then_some(())
+    });
     gap
 }
 

@@ -51,6 +51,8 @@ pub fn long(run: &Run) {
         ensemble.kill(follower);
         load.wait_for_writes(LONG);
         ensemble.restart(follower);
+        // Which of the two is the leader's choice: it may read its own log.
+        ensemble.check_first_sync(follower, &[Sync::Diff, Sync::Snap]);
         load.wait_for_writes(SHORT);
     });
 }
