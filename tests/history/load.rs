@@ -151,7 +151,10 @@ impl Client {
             thread::sleep(PAUSE);
         }
         // The session must be seen to live by those who judge its ephemeral nodes.
-        while !self.call(Request::Get { path: format!("{}/key", self.root), is_synced: true }) {}
+        let deadline = Instant::now() + SEARCH_LIMIT;
+        while !self.call(Request::Get { path: format!("{}/key", self.root), is_synced: true }) {
+            assert!(Instant::now() < deadline, "no read in the end: {:?}", self.calls.last());
+        }
     }
 
     fn choose(&mut self) -> Request {
@@ -319,14 +322,13 @@ fn understand(request: &Request, body: &[u8]) -> Option<(Outcome, Option<String>
 fn both(paths: &[String; 2], reader: &mut Reader<'_>) -> Option<Outcome> {
     let (mut nodes, mut refused) = (Vec::new(), None);
     for path in paths {
-        let (op, _, header_code) = (reader.int()?, reader.byte()?, reader.int()?);
+        let (op, _done, _code) = (reader.int()?, reader.byte()?, reader.int()?);
         if op == -1 {
             let code = reader.int()?;
             // The half that failed has its own code, the other says that it was rolled back or not tried.
             if code != code::OK && code != code::RUNTIME_INCONSISTENCY {
                 refused = Some(code);
             }
-            let _ = header_code;
         } else {
             nodes.push((path.clone(), Stat::read(reader)?));
         }
