@@ -183,10 +183,15 @@ impl Ensemble {
         self.members[index].terminate();
     }
 
-    /// SIGSTOP: it keeps its connections and says nothing.
+    /// SIGSTOP: it keeps its connections and says nothing. On return none of its threads runs any more.
+    ///
+    /// # Panics
+    /// If one of them runs on.
     pub fn stop(&mut self, index: usize) {
         self.members[index].send_signal("STOP");
         self.stopped[index] = true;
+        let process_id = self.members[index].process_id().expect("it got the signal");
+        self.wait_for("standstill", |_| stands(process_id).then_some(()));
     }
 
     /// SIGCONT: it goes on, and its clock has jumped.
@@ -314,4 +319,14 @@ impl Ensemble {
         };
         self.members.iter().enumerate().map(tail).collect()
     }
+}
+
+/// Whether all threads of a process are stopped: the signal takes each when it next runs.
+fn stands(process_id: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{process_id}/task")).expect("the process is ours and lives");
+    threads.flatten().all(|thread| {
+        // The state stands behind the name, which is in parentheses and may hold anything.
+        let text = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        text.rsplit_once(") ").is_some_and(|(_, behind)| behind.starts_with('T'))
+    })
 }
