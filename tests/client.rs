@@ -272,43 +272,45 @@ impl Session {
     /// # Errors
     /// As `handshake`.
     pub fn handshake_within(address: SocketAddr, handshake: &Handshake, limit: Duration) -> Result<Self, Received> {
-        let Ok(mut connection) = Connection::try_open_within(address, limit) else { return Err(Received::Closed) };
+        let Ok(connection) = Connection::try_open_within(address, limit) else { return Err(Received::Closed) };
+        Self::handshake_on(connection, handshake)
+    }
+
+    /// As `handshake`, on a connection that has said nothing yet.
+    ///
+    /// # Errors
+    /// As `handshake`.
+    pub fn handshake_on(mut connection: Connection, handshake: &Handshake) -> Result<Self, Received> {
         connection.send_frame(&handshake.encode());
         match connection.receive() {
             Received::Frame(bytes) => Ok(Self {
                 connection,
                 granted: Granted::decode(&bytes).unwrap_or_else(|| panic!("no ConnectResponse: {bytes:02x?}")),
                 events: VecDeque::new(),
-                last_zxid: 0,
+                last_zxid: handshake.last_zxid_seen,
                 xid: 0,
             }),
             other => Err(other),
         }
     }
 
-    /// The same session on a new connection, as a client does after a loss.
-    ///
-    /// # Errors
-    /// What came in place of the server's first frame.
-    pub fn reattach(&self, address: SocketAddr) -> Result<Self, Received> {
-        self.reattach_within(address, FRAME_LIMIT)
-    }
-
-    /// As `reattach`, with a limit for the connect and for each frame from then on.
-    ///
-    /// # Errors
-    /// As `reattach`.
-    pub fn reattach_within(&self, address: SocketAddr, limit: Duration) -> Result<Self, Received> {
-        let handshake = Handshake {
+    /// The handshake by which another connection gets this session, as a client does after a loss.
+    pub fn again(&self) -> Handshake {
+        Handshake {
             session_id: self.granted.session_id,
             password: Some(self.granted.password.clone()),
             timeout_ms: self.granted.timeout_ms,
             last_zxid_seen: self.last_zxid,
             ..Handshake::default()
-        };
-        let mut session = Self::handshake_within(address, &handshake, limit)?;
-        session.last_zxid = self.last_zxid;
-        Ok(session)
+        }
+    }
+
+    /// The same session on a new connection.
+    ///
+    /// # Errors
+    /// What came in place of the server's first frame.
+    pub fn reattach(&self, address: SocketAddr) -> Result<Self, Received> {
+        Self::handshake(address, &self.again())
     }
 
     /// Its id.

@@ -81,6 +81,8 @@ pub enum Mode {
 pub struct Ensemble {
     members: Vec<Server>,
     stopped: Vec<bool>,
+    /// How long every member's log was when a member was started last, in bytes.
+    logs_at_start: Vec<Vec<usize>>,
     observers: usize,
 }
 
@@ -114,7 +116,9 @@ impl Ensemble {
             Server::prepare(kind, own)
         });
         let members: Vec<Server> = members.collect();
-        Self { stopped: vec![false; members.len()], members, observers: settings.observers }
+        let count = members.len();
+        let logs_at_start = vec![vec![0; count]; count];
+        Self { members, stopped: vec![false; count], logs_at_start, observers: settings.observers }
     }
 
     /// How many members there are.
@@ -152,6 +156,7 @@ impl Ensemble {
     /// # Panics
     /// If there is no such program.
     pub fn spawn(&mut self, index: usize) {
+        self.logs_at_start[index] = self.members.iter().map(|member| member.log().len()).collect();
         let data_dir = self.members[index].data_dir();
         fs::create_dir_all(&data_dir).expect("the member's directory is ours");
         fs::write(data_dir.join("myid"), format!("{}\n", index + 1)).expect("the member's directory is ours");
@@ -178,10 +183,15 @@ impl Ensemble {
         self.members[index].terminate();
     }
 
-    /// SIGSTOP: it keeps its connections and says nothing.
+    /// SIGSTOP: it keeps its connections and says nothing. On return none of its threads runs any more.
+    ///
+    /// # Panics
+    /// If one of them runs on.
     pub fn stop(&mut self, index: usize) {
         self.members[index].send_signal("STOP");
         self.stopped[index] = true;
+        let process_id = self.members[index].process_id().expect("it got the signal");
+        self.wait_for("standstill", |_| stands(process_id).then_some(()));
     }
 
     /// SIGCONT: it goes on, and its clock has jumped.
@@ -249,9 +259,11 @@ impl Ensemble {
         }
     }
 
-    /// Who leads now, if anybody says so.
+    /// Who leads now, if one alone says so: a leader that was stopped and goes on believes in itself for a moment.
     pub fn leader(&self) -> Option<usize> {
-        (0..self.size()).find(|index| self.mode(*index) == Some(Mode::Leader))
+        let mut leaders = (0..self.size()).filter(|index| self.mode(*index) == Some(Mode::Leader));
+        let leader = leaders.next()?;
+        leaders.next().is_none().then_some(leader)
     }
 
     /// Waits for a leader among the members that run.
@@ -307,4 +319,14 @@ impl Ensemble {
         };
         self.members.iter().enumerate().map(tail).collect()
     }
+}
+
+/// Whether all threads of a process are stopped: the signal takes each when it next runs.
+fn stands(process_id: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{process_id}/task")).expect("the process is ours and lives");
+    threads.flatten().all(|thread| {
+        // The state stands behind the name, which is in parentheses and may hold anything.
+        let text = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        text.rsplit_once(") ").is_some_and(|(_, behind)| behind.starts_with('T'))
+    })
 }

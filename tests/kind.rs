@@ -97,3 +97,19 @@ impl fmt::Display for Kind {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        let path = Path::new("here");
+        let kinds = Kind::parse_list("zookeeper395, ringkeeper,zookeeper380", path).expect("known names");
+        assert_eq!(kinds, [Kind::ZooKeeper395, Kind::Ringkeeper(path.to_owned()), Kind::ZooKeeper380]);
+        for kind in kinds {
+            assert_eq!(Kind::parse(&kind.to_string(), || path.to_owned()), Ok(kind));
+        }
+        assert!(Kind::parse_list("zookeeper", path).is_err());
+    }
+}

@@ -1,16 +1,19 @@
 //! What Java members say of their tree's digest: theirs against the one that came with each txn from the leader.
 //!
 //! Flow       the log tells where a row of mismatches began; the counter of `mntr` tells whether one goes on.
-//! Invariant  while a learner loads a leader's snapshot, which was taken while txns went on, its tree is none that the
-//!            leader ever had, and Java reports mismatches until NEWLEADER: these rows are legal, if they end.
+//! Invariant  while a Java member builds its tree from a snapshot that was taken while txns went on, its own at its start or
+//!            the leader's until NEWLEADER, it is none that anybody ever had, and it reports mismatches: these rows are
+//!            legal, if they end.
 
 use super::Ensemble;
 use crate::four_letter;
 
 /// How a row of mismatches begins: the same message behind it has no `Value:`, or `Last value:`.
 const BEGINS: &str = "Digests are not matching. Value is Zxid. Value:";
-/// From here on a learner's tree may be ahead of the txns that it is given.
-const SNAPSHOT: &str = "Getting a snapshot from leader";
+/// The thread that loads the disk at the start.
+const LOADER: &str = "[main]";
+/// From here on a learner's tree may be ahead of the txns that it is given: from the leader, or from its own disk again.
+const REBUILDS: [&str; 2] = ["Getting a snapshot from leader", "Truncating log to get in sync with the leader"];
 /// From here on it may not.
 const COMPLETE: &str = "Learner received NEWLEADER message";
 /// A new term begins.
@@ -56,11 +59,11 @@ fn mismatches(log: &str) -> Vec<String> {
     let mut is_loading = false;
     let mut found = Vec::new();
     for line in log.lines() {
-        if line.contains(SNAPSHOT) {
+        if REBUILDS.iter().any(|text| line.contains(text)) {
             is_loading = true;
         } else if line.contains(COMPLETE) || line.contains(ELECTED) {
             is_loading = false;
-        } else if line.contains(BEGINS) && !is_loading {
+        } else if line.contains(BEGINS) && !is_loading && !line.contains(LOADER) {
             found.push(line.to_owned());
         }
     }
@@ -72,12 +75,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mismatch_is_legal_only_while_a_snapshot_is_loaded() {
+    fn a_mismatch_is_legal_only_while_the_tree_is_built() {
         let begins = |zxid: u32| format!("WARN DataTree - Message:{BEGINS}{zxid}\n");
         let log = format!(
-            "{}INFO Learner - {SNAPSHOT} 0x1\n{}Message: Digests are not matching. Value is Zxid. Last value:2\n\
+            "[main] {}{}INFO Learner - {} 0x1\n{}Message: Digests are not matching. Value is Zxid. Last value:2\n\
              INFO Learner - {COMPLETE}\n{}",
+            begins(0),
             begins(1),
+            REBUILDS[0],
             begins(2),
             begins(3)
         );

@@ -1,6 +1,6 @@
 //! Everything that a member holds, as its clients see it, and how two members differ.
 //!
-//! Flow       `Dump::of` walks the tree through one session behind a sync; `difference` names what is not the same;
+//! Flow       `Dump::of` walks the tree through a session made for it; `difference` names what is not the same;
 //!            `Ensemble::check_equal` compares all members at rest.
 //! Invariant  every path, its data, its ACL, every field of its Stat, and the member's own list of ephemeral nodes.
 //! Absent     the time at which `/zookeeper/config` was written: each Java member writes that node itself when it starts.
@@ -39,12 +39,12 @@ pub struct Dump {
 }
 
 impl Dump {
-    /// Reads everything through this session, whose user may read everything, behind a sync.
+    /// Reads everything through this session, whose user may read everything. It sees what was acknowledged before the
+    /// session was made, which is a txn itself.
     ///
     /// # Panics
     /// If nodes come and go meanwhile, or the connection ends.
     pub fn of(session: &mut Session) -> Self {
-        session.sync();
         let mut dump = Self::default();
         let mut left = vec!["/".to_owned()];
         while let Some(path) = left.pop() {

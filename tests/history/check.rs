@@ -23,8 +23,9 @@ const SHOWN_MAX: usize = 30;
 /// What an ensemble has promised under the faults that it had.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Promises {
-    /// A read behind a sync sees every write acknowledged before the sync. Not promised when a leader was stopped and
-    /// goes on: ZooKeeper answers a sync without asking a quorum.
+    /// A read behind a sync sees every write acknowledged before the sync. ZooKeeper does not promise it: a leader that
+    /// was stopped answers without asking a quorum, and any leader takes its own clients' sync as a read, which can
+    /// overtake a commit that a follower has applied already.
     pub sync_is_strict: bool,
 }
 

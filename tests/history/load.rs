@@ -151,7 +151,10 @@ impl Client {
             thread::sleep(PAUSE);
         }
         // The session must be seen to live by those who judge its ephemeral nodes.
-        while !self.call(Request::Get { path: format!("{}/key", self.root), is_synced: true }) {}
+        let deadline = Instant::now() + SEARCH_LIMIT;
+        while !self.call(Request::Get { path: format!("{}/key", self.root), is_synced: true }) {
+            assert!(Instant::now() < deadline, "no read in the end: {:?}", self.calls.last());
+        }
     }
 
     fn choose(&mut self) -> Request {
@@ -241,17 +244,11 @@ impl Client {
 
 /// A session at the first member from `first` on that takes it; of an old one, the id is 0 if it is gone.
 fn search(addresses: &[SocketAddr], first: usize, old: Option<&Session>) -> (Session, usize) {
-    let deadline = Instant::now() + SEARCH_LIMIT;
+    let fresh = || Handshake { timeout_ms: SESSION_TIMEOUT_MS, ..Handshake::default() };
+    let (handshake, deadline) = (old.map_or_else(fresh, Session::again), Instant::now() + SEARCH_LIMIT);
     for attempt in 0.. {
         let member = (first + attempt) % addresses.len();
-        let found = match old {
-            Some(old) => old.reattach_within(addresses[member], PATIENCE),
-            None => {
-                let handshake = Handshake { timeout_ms: SESSION_TIMEOUT_MS, ..Handshake::default() };
-                Session::handshake_within(addresses[member], &handshake, PATIENCE)
-            }
-        };
-        match found {
+        match Session::handshake_within(addresses[member], &handshake, PATIENCE) {
             Ok(session) if old.is_some() || session.id() != 0 => return (session, member),
             _ => assert!(Instant::now() < deadline, "no member has taken a client for {SEARCH_LIMIT:?}"),
         }
@@ -325,14 +322,13 @@ fn understand(request: &Request, body: &[u8]) -> Option<(Outcome, Option<String>
 fn both(paths: &[String; 2], reader: &mut Reader<'_>) -> Option<Outcome> {
     let (mut nodes, mut refused) = (Vec::new(), None);
     for path in paths {
-        let (op, _, header_code) = (reader.int()?, reader.byte()?, reader.int()?);
+        let (op, _done, _code) = (reader.int()?, reader.byte()?, reader.int()?);
         if op == -1 {
             let code = reader.int()?;
             // The half that failed has its own code, the other says that it was rolled back or not tried.
             if code != code::OK && code != code::RUNTIME_INCONSISTENCY {
                 refused = Some(code);
             }
-            let _ = header_code;
         } else {
             nodes.push((path.clone(), Stat::read(reader)?));
         }
