@@ -127,7 +127,7 @@ impl<D: Disk> LogCursor<D> {
             return Ok(true);
         }
         let Some(part) = self.reach.part_behind(self.scan.part.index) else { return Ok(false) };
-        if part.prev_seq > self.scan.at().last_seq && self.reach.part(self.scan.part.index).is_none() {
+        if self.reach.part(self.scan.part.index).is_none() {
             return self.move_on();
         }
         let next = Scan::open(&self.reach, part)?;
@@ -136,8 +136,8 @@ impl<D: Disk> LogCursor<D> {
         Ok(true)
     }
 
-    /// From a segment behind which something was purged. What is missing may be an empty batch only, or below what was asked
-    /// for, if that was above all that was durable then.
+    /// From a segment that was purged, and perhaps more behind it. What is missing may be empty, a batch or a segment, or
+    /// below what was asked for, if that was above all that was durable then.
     fn move_on(&mut self) -> Result<bool, ReadError> {
         if self.reach.state.borrow().oldest() > self.after {
             return Err(self.reach.purged());

@@ -168,6 +168,21 @@ fn cursor_from_beyond_the_durable_end_does_not_need_what_was_purged_below_it() {
 }
 
 #[test]
+fn purged_segment_without_records_is_not_missed() {
+    // A truncation to where a segment begins leaves it in the log without any.
+    let disk = MemDisk::new();
+    let (log, ..) = open(&disk);
+    write(&log, 1..=300);
+    let second = log.state.borrow().segments[1].prev_seq;
+    block_on(log.truncate_after(second)).unwrap();
+    write(&log, second + 1..=second + 9);
+    let mut cursor = log.read_after(second - 1).unwrap();
+    assert_eq!(cursor.next().unwrap().unwrap().0, second);
+    assert_eq!(block_on(log.purge_before(second + 9)).unwrap(), 2);
+    assert_eq!(rest(&mut cursor).unwrap(), expected(second + 1..=second + 9));
+}
+
+#[test]
 fn segment_that_is_read_is_not_used_again() {
     let (disk, log) = written(300);
     let cursor = log.read_after(0).unwrap();
