@@ -127,8 +127,8 @@ impl<D: Disk> LogCursor<D> {
             return Ok(true);
         }
         let Some(part) = self.reach.part_behind(self.scan.part.index) else { return Ok(false) };
-        if part.prev_seq > self.scan.at().last_seq {
-            return Err(self.reach.purged());
+        if self.reach.part(self.scan.part.index).is_none() {
+            return self.move_on();
         }
         let next = Scan::open(&self.reach, part)?;
         next.must_follow(&self.scan)?;
@@ -136,15 +136,16 @@ impl<D: Disk> LogCursor<D> {
         Ok(true)
     }
 
-    /// From a segment that was purged when it was not mapped to its end: all that is missing may be an empty batch.
+    /// From a segment that was purged, and perhaps more behind it. What is missing may be empty, a batch or a segment, or
+    /// below what was asked for, if that was above all that was durable then.
     fn move_on(&mut self) -> Result<bool, ReadError> {
-        let at = self.scan.at();
-        if self.reach.state.borrow().oldest() > at.last_seq {
+        if self.reach.state.borrow().oldest() > self.after {
             return Err(self.reach.purged());
         }
-        let mut scan = Scan::around(&self.reach, at.last_seq)?;
-        scan.seek(at.last_seq)?;
-        if scan.at().chain != at.chain {
+        let mut scan = Scan::around(&self.reach, self.after)?;
+        scan.seek(self.after)?;
+        let (before, behind) = (self.scan.at(), scan.at());
+        if before.last_seq == behind.last_seq && before.chain != behind.chain {
             return Err(scan.damaged("it does not follow the segments before it"));
         }
         self.scan = scan;

@@ -155,6 +155,34 @@ fn cursor_that_has_read_all_goes_on_though_its_segment_was_purged_since() {
 }
 
 #[test]
+fn cursor_from_beyond_the_durable_end_does_not_need_what_was_purged_below_it() {
+    let disk = MemDisk::new();
+    let (log, ..) = open(&disk);
+    write(&log, 1..=5);
+    let mut cursor = log.read_after(290).unwrap();
+    assert_eq!(rest(&mut cursor).unwrap(), []);
+    write(&log, 6..=300);
+    assert!(block_on(log.purge_before(285)).unwrap() > 0);
+    assert!(log.oldest() > 5);
+    assert_eq!(rest(&mut cursor).unwrap(), expected(291..=300));
+}
+
+#[test]
+fn purged_segment_without_records_is_not_missed() {
+    // A truncation to where a segment begins leaves it in the log without any.
+    let disk = MemDisk::new();
+    let (log, ..) = open(&disk);
+    write(&log, 1..=300);
+    let second = log.state.borrow().segments[1].prev_seq;
+    block_on(log.truncate_after(second)).unwrap();
+    write(&log, second + 1..=second + 9);
+    let mut cursor = log.read_after(second - 1).unwrap();
+    assert_eq!(cursor.next().unwrap().unwrap().0, second);
+    assert_eq!(block_on(log.purge_before(second + 9)).unwrap(), 2);
+    assert_eq!(rest(&mut cursor).unwrap(), expected(second + 1..=second + 9));
+}
+
+#[test]
 fn segment_that_is_read_is_not_used_again() {
     let (disk, log) = written(300);
     let cursor = log.read_after(0).unwrap();
@@ -189,7 +217,7 @@ fn truncated_log_is_read_after_a_restart() {
     write(&log, 1501..=1700);
     drop(log);
     // Recovery reads the last segment only; the table of those below must know where the first was cut.
-    for from_seq in [0, 1700] {
+    for from_seq in [0, 1550, 1700] {
         let (log, ..) = open_from(&disk.copy(), from_seq).unwrap();
         assert_eq!(log.oldest(), 0);
         assert_eq!(read(&log, 0), [tens(1, 150), expected(1501..=1700)].concat(), "from {from_seq}");
@@ -240,6 +268,27 @@ fn swapped_or_emptied_segment_is_damage() {
     assert!(matches!(rest(&mut cursor).unwrap_err(), ReadError::Damaged { .. }));
     disk.swap(&paths[1], &paths[2]);
     disk.corrupt(&paths[1], |bytes| bytes.truncate(10_000));
+    assert!(matches!(rest(&mut log.read_after(0).unwrap()).unwrap_err(), ReadError::Damaged { .. }));
+}
+
+#[test]
+fn segment_of_another_history_is_damage() {
+    // Of the same index, salt and seqs, but its records follow others.
+    let other = |change: &[u8]| {
+        let disk = MemDisk::new();
+        let (log, ..) = open(&disk);
+        for seq in 1..=300 {
+            block_on(log.prepare_next()).unwrap();
+            let mut bytes = payload(seq);
+            bytes[0] ^= change[usize::from(seq > 5)];
+            log.append(seq, &bytes).unwrap();
+            block_on(log.sync()).unwrap();
+        }
+        (disk, log)
+    };
+    let ((disk, log), (foreign, _)) = (other(&[0, 0]), other(&[1, 0]));
+    let path = log.segment_path(2);
+    disk.corrupt(&path, |bytes| *bytes = foreign.bytes(&path).unwrap());
     assert!(matches!(rest(&mut log.read_after(0).unwrap()).unwrap_err(), ReadError::Damaged { .. }));
 }
 

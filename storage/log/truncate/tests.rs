@@ -196,6 +196,28 @@ fn loss_of_the_header_behind_the_cut_is_noticed() {
 }
 
 #[test]
+fn other_records_before_the_cut_are_noticed() {
+    // A segment of the same index, salt, seqs and lengths, as from an older copy.
+    let disk = written(400);
+    let (log, ..) = open(&disk);
+    block_on(log.truncate_after(50)).unwrap();
+    let path = log.segment_path(1);
+    let foreign = MemDisk::new();
+    let (other, ..) = open(&foreign);
+    for seq in 1..=60 {
+        let mut bytes = payload(seq);
+        bytes[0] ^= 1;
+        other.append(seq, &bytes).unwrap();
+        if seq % 3 == 0 {
+            block_on(other.sync()).unwrap();
+        }
+    }
+    disk.corrupt(&path, |bytes| *bytes = foreign.bytes(&path).unwrap());
+    let error = open_from(&disk, 0).err().unwrap();
+    assert!(matches!(error, crate::error::OpenError::Corrupt { .. }), "{error}");
+}
+
+#[test]
 fn damage_before_the_cut_is_noticed() {
     let disk = written(400);
     let (log, ..) = open(&disk);
@@ -290,7 +312,9 @@ fn every_crash_of_a_truncation_into_a_recycled_segment_recovers() {
 #[test]
 fn snapshots_above_go_first_and_every_crash_finds_a_state_with_its_log() {
     let disk = written(300);
-    let dir = Path::new("/log");
+    // In a directory of their own: the log's syncs of its directory must not be what makes their removal durable.
+    let dir = Path::new("/snapshots");
+    block_on(Snapshots::open(disk.clone(), dir)).unwrap();
     let snapshot = async |seq| SnapshotWriter::create(disk.clone(), dir, seq).await.unwrap().finish(b"").await.unwrap();
     block_on(snapshot(50));
     block_on(snapshot(150));
