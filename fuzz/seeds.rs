@@ -28,6 +28,7 @@ fn main() {
     write("fuzz_connect", &handshakes());
     write("fuzz_multi", &multis());
     write("fuzz_quorum", &quorum());
+    write("fuzz_peer_packet", &captures("net/testdata/"));
     write("fuzz_txn", &txns());
     write("fuzz_snapshot", &snapshots());
     write("fuzz_zoo_cfg", &zoo_cfgs());
