@@ -30,6 +30,7 @@ fn main() {
     write("fuzz_quorum", &quorum());
     write("fuzz_election", &elections());
     write("fuzz_config_text", &ensemble_configs());
+    write("fuzz_peer_packet", &captures("net/testdata/"));
     write("fuzz_txn", &txns());
     write("fuzz_snapshot", &snapshots());
     write("fuzz_zoo_cfg", &zoo_cfgs());

@@ -17,6 +17,7 @@ use crate::effects::{ChangeKind, Effects};
 use crate::foresight::Foreseen;
 use crate::node_ref::NodeRef;
 use crate::path;
+use crate::prep::is_special;
 use crate::request::CreateKind;
 use crate::stat::Stat;
 use crate::tree::{NewNode, Tree};
@@ -169,9 +170,11 @@ impl Tree {
         OpResult::Created { kind: txn.kind, path: &txn.path, stat }
     }
 
-    /// The parent of a path out of a record, which may come from anywhere.
+    /// The parent of a path out of a record, which may come from anywhere. A node without a name has none, or it would be
+    /// found under its parent's path.
     fn find_parent(&self, node_path: &str) -> Option<NodeId> {
-        if !node_path.starts_with('/') {
+        let is_nameless = node_path.ends_with('/') && node_path != path::ROOT;
+        if !node_path.starts_with('/') || is_nameless {
             return None;
         }
         self.find(path::split(node_path).0)
@@ -191,7 +194,8 @@ impl Tree {
     }
 
     fn delete(&mut self, header: Header, node_path: &str, effects: &mut Effects) -> OpResult<'static> {
-        let Some(parent) = self.find_parent(node_path).filter(|_| node_path != path::ROOT) else {
+        // No leader deletes a built-in node: prep refuses, in ZooKeeper too.
+        let Some(parent) = self.find_parent(node_path).filter(|_| !is_special(node_path)) else {
             return no_node(());
         };
         // The parent learns of it even if the node is gone already.

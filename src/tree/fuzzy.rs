@@ -21,7 +21,7 @@ use crate::loader::{Source, TreeLoader};
 use crate::model::{Op, Step, child_path, plain_of, prepare, steps};
 use crate::request::CreateKind;
 use crate::tree::Tree;
-use crate::txn::{Txn, TxnOp};
+use crate::txn::{CreateTxn, SetDataTxn, Txn, TxnOp};
 
 /// Applies the parts of transactions, between which ZooKeeper may copy a node.
 struct Live {
@@ -141,6 +141,50 @@ fn quota() -> Vec<Step> {
     quota_of_a.iter().map(|rest| (1, create(&alloc::format!("/zookeeper/quota/a{rest}")))).collect()
 }
 
+/// Operations that no sane leader sends, on paths that no client can make.
+fn strange_ops() -> impl Strategy<Value = TxnOp> {
+    const PATHS: [&str; 16] = [
+        "",
+        "/",
+        "//",
+        "a",
+        "/a",
+        "/a/",
+        "/a/b",
+        "/a//b",
+        "/a/b/c",
+        "/.",
+        "/zookeeper",
+        "/zookeeper/config",
+        "/zookeeper/quota",
+        "/zookeeper/quota/a",
+        "/zookeeper/quota/a/zookeeper_limits",
+        "/zookeeper/quota/a/zookeeper_stats",
+    ];
+    let paths = || prop::sample::select(&PATHS[..]).prop_map(Box::<str>::from);
+    let data = || prop::option::of(vec(any::<u8>(), 0..9).prop_map(bytes::Bytes::from));
+    let numbers = || prop_oneof![Just(-1), Just(i32::MIN), Just(i32::MAX), -2..5];
+    let kinds = [CreateKind::Create, CreateKind::Create2, CreateKind::Container, CreateKind::Ttl];
+    let creates = (prop::sample::select(kinds.to_vec()), paths(), data(), any::<bool>(), numbers(), any::<i64>())
+        .prop_map(|(kind, path, data, ephemeral, parent_cversion, ttl)| {
+            let acl = AclList::anyone(parent_cversion & 31);
+            TxnOp::Create(CreateTxn { kind, path, data, acl, ephemeral, parent_cversion, ttl })
+        });
+    let simple = prop_oneof![
+        6 => creates,
+        3 => paths().prop_map(|path| TxnOp::Delete { path }),
+        1 => paths().prop_map(|path| TxnOp::DeleteContainer { path }),
+        2 => (paths(), data(), numbers()).prop_map(|(path, data, version)| {
+            TxnOp::SetData(SetDataTxn { path, data, version })
+        }),
+        1 => (paths(), numbers()).prop_map(|(path, version)| TxnOp::SetAcl { path, acl: AclList::anyone(version & 31), version }),
+        1 => (paths(), numbers()).prop_map(|(path, version)| TxnOp::Check { path, version }),
+        1 => numbers().prop_map(|timeout_ms| TxnOp::CreateSession { timeout_ms }),
+        1 => prop::option::of(vec(paths(), 0..4)).prop_map(|paths| TxnOp::CloseSession { paths }),
+    ];
+    simple.prop_recursive(2, 8, 4, |inner| vec(inner, 0..4).prop_map(TxnOp::Multi))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -177,13 +221,41 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// What comes out also loads again: a server that took strange transactions can be started again.
+    #[test]
+    fn strange_transactions_do_no_harm(
+        ops in vec((prop_oneof![Just(i64::MIN), Just(-1), 0..3i64], any::<i64>(), strange_ops()), 1..60),
+    ) {
+        let mut tree = Server::new().tree;
+        for (session, zxid, op) in ops {
+            let (session, zxid) = (SessionId::new(session), Zxid::from_wire(zxid));
+            tree.apply(&Txn { session, zxid, ..txn(1, op) }, &mut Effects::new());
+            tree.check();
+        }
+        // Usage is counted afresh when loading, whatever a client wrote there.
+        let nodes = |tree: &Tree| {
+            let mut nodes = plain_of(tree);
+            nodes.iter_mut().filter(|(path, _)| path.ends_with("_stats")).for_each(|(_, node)| node.data = None);
+            nodes
+        };
+        let (zxid, expected) = (tree.last_zxid(), nodes(&tree));
+        let mut live = Live { tree, parts: Vec::new().into_iter() };
+        let copy = fuzzy_copy(&mut live, core::iter::empty(), zxid);
+        copy.check();
+        prop_assert_eq!(nodes(&copy), expected);
+    }
+}
+
 fn txn(zxid: u64, op: TxnOp) -> Txn {
     Txn { session: SessionId::new(1), cxid: Xid::new(1), zxid: Zxid::from_u64(zxid), time: 9, op, digest: None }
 }
 
 fn create(path: &str, kind: CreateKind, parent_cversion: i32) -> TxnOp {
     let (path, acl) = (Box::from(path), AclList::anyone(3));
-    TxnOp::Create(crate::txn::CreateTxn { kind, path, data: None, acl, ephemeral: false, parent_cversion, ttl: -1 })
+    TxnOp::Create(CreateTxn { kind, path, data: None, acl, ephemeral: false, parent_cversion, ttl: -1 })
 }
 
 /// A session ended without a list and its node was made again by another, behind the copy of the parent: the end deletes

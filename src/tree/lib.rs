@@ -29,8 +29,9 @@
 //!
 //! # State that outlives the process
 //!
-//! [`snapshot`] emits the tree at one zxid in slices while writes go on; [`loader`] makes a tree of such items again.
-//! What a new node alone decides can be computed ahead, by another thread ([`foresight`]). [`reaper`] looks for containers and TTL nodes that are due, also in steps.
+//! [`snapshot`] emits the tree at one zxid in slices while writes go on; [`loader`] makes a tree of such items again, and
+//! of a ZooKeeper leader's, which hold parts of what followed: applying that again makes the leader's tree, since every
+//! record assigns state and counts nothing. What a new node alone decides can be computed ahead, by another thread ([`foresight`]). [`reaper`] looks for containers and TTL nodes that are due, also in steps.
 //!
 //! # Invariants
 //!

@@ -129,7 +129,7 @@ pub(crate) fn steps(len: usize) -> impl Strategy<Value = Vec<Step>> {
 /// A node without a thought for speed.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Plain {
-    data: Option<Vec<u8>>,
+    pub(crate) data: Option<Vec<u8>>,
     is_locked: bool,
     stat: StatPersisted,
 }

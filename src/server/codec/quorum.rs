@@ -435,5 +435,27 @@ fn put_sid(sid: Sid, data: &mut Vec<u8>) {
     data.extend_from_slice(&sid.to_u64().to_be_bytes());
 }
 
+/// Takes `bytes` for a packet of either side; what is understood must be the same after encoding it.
+///
+/// # Panics
+/// When it is not, which is a bug.
+pub fn fuzz_peer_packet(bytes: &[u8]) {
+    let limits = net::quorum::Limits::from_settings(bytes.len(), None);
+    let Ok(Some((raw, _))) = net::quorum::Decoder::new(limits).decode(bytes) else { return };
+    for direction in [Direction::FromLearner, Direction::FromLeader] {
+        let Ok(packet) = from_raw(raw.clone(), direction) else { continue };
+        let mut again = Vec::new();
+        let behind = encode_around(&packet, 8, &mut again);
+        if let Some(Behind { payload, tail }) = behind {
+            again.extend_from_slice(&payload);
+            again.extend_from_slice(&tail);
+        }
+        let limits = net::quorum::Limits::from_settings(again.len(), None);
+        let decoded = net::quorum::Decoder::new(limits).decode(&again).expect("our own packet");
+        let (raw, len) = decoded.expect("a whole one");
+        assert_eq!((from_raw(raw, direction), len), (Ok(packet), again.len()));
+    }
+}
+
 #[cfg(test)]
 mod tests;

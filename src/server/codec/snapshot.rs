@@ -374,6 +374,9 @@ pub fn fuzz_snapshot(bytes: &[u8]) {
         (seen.out, None)
     }
     assert_eq!(items(bytes, bytes.len().max(1)), items(bytes, 7));
+    if let Ok(Some(len)) = check_signature(bytes) {
+        assert!(bytes.starts_with(SIGNATURE) && len == SIGNATURE.len());
+    }
 }
 
 #[cfg(test)]

@@ -146,3 +146,16 @@ fn a_large_payload_is_left_for_the_caller() {
     assert_eq!(encode_around(&request, 10_001, &mut out), None);
     assert_eq!(encode_around(&captured("q17"), 1, &mut out).unwrap().tail, [0xff; 4]);
 }
+
+/// Cuts the captures everywhere and flips each of their bits: the fuzz target's smoke test.
+#[test]
+fn damaged_packets_do_no_harm() {
+    for (_, bytes) in testdata::from_leader().into_iter().chain(testdata::from_learner()) {
+        (0..=bytes.len()).for_each(|len| fuzz_peer_packet(&bytes[..len]));
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            fuzz_peer_packet(&damaged);
+        }
+    }
+}
