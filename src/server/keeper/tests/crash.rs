@@ -68,7 +68,8 @@ fn a_crash_leaves_the_old_state_or_the_adopted_one_with_its_epochs() {
                     assert!(image.noted >= 1, "{at}");
                     let last = if found.sessions.len() == 4 { 2 } else { 1 };
                     assert!(last == 2 || image.noted < 3, "{at}");
-                    let expected = [zxid(1, 2), zxid(1, 7)].into_iter().chain((1..=last).map(|counter| zxid(2, counter)));
+                    let expected =
+                        [zxid(1, 2), zxid(1, 7)].into_iter().chain((1..=last).map(|counter| zxid(2, counter)));
                     assert!(found.sessions.iter().copied().eq(expected), "{:?} {at}", found.sessions);
                     assert_eq!(found.epochs, epochs(2, 2), "{at}");
                 }
