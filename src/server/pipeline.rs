@@ -196,3 +196,6 @@ impl Pipeline {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
