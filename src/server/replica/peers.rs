@@ -2,8 +2,8 @@
 //!
 //! Absent     any understanding of them.
 
+use super::super::link::messages::FromLink;
 use super::{Now, Replica};
-use crate::server::link::messages::FromLink;
 
 impl Replica {
     /// Takes what the link says.
