@@ -92,6 +92,11 @@ pub fn run(config: Config, plan: &Plan, greeting: Option<String>) -> Result<(), 
         link,
         has_peers,
     };
+    follow(plan, common)
+}
+
+/// Starts the executors of a plan, and waits until all have ended.
+fn follow(plan: &Plan, common: Common) -> Result<(), RunError> {
     let mut berths = berth::wire(plan);
     if let ([executor], 1) = (plan.executors.as_slice(), berths.len()) {
         let berth = berths.remove(0);
@@ -198,3 +203,6 @@ fn builder(planned: &tuning::Executor) -> Result<LocalExecutorBuilder, RunError>
     }
     Ok(builder)
 }
+
+#[cfg(test)]
+mod tests;

@@ -177,7 +177,9 @@ impl Links {
         let unsent = std::mem::take(&mut *self.unsent.borrow_mut());
         for wire in unsent {
             wire.is_listed.set(false);
-            self.flush(&wire);
+            if wire.is_open() {
+                self.flush(&wire);
+            }
         }
         self.to_replica.dispatch();
     }

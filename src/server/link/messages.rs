@@ -5,6 +5,9 @@
 //!            could not be made says `Closed` alone. Nothing follows a `Closed`, in either direction.
 //! Bound      [`UNREAD_MAX_BYTES`] of a connection are under way to the replica; more is not read from the socket before
 //!            the replica has said `Taken`. What waits to be sent is bounded by the replica, which waits for `Drained`.
+//! Crossing   what the replica says of a connection while its `Closed` is under way is for nobody, and not an error.
+//! Memory     bytes are slices of blocks of 256 KiB that all connections share, and a slice keeps its block: what outlives
+//!            the moment (a value in the tree, an entry that waits long) has to be a copy.
 
 use bytes::Bytes;
 
@@ -62,7 +65,7 @@ pub enum ToLink {
         /// How long it may take, ms.
         timeout_ms: u32,
     },
-    /// Send this behind what was sent before.
+    /// Send this behind what was sent before. Said of a connection that is still dialled, it waits until that stands.
     Send {
         /// Where.
         wire: WireId,
@@ -76,7 +79,8 @@ pub enum ToLink {
         /// How many.
         len: usize,
     },
-    /// Close. What was sent before goes out first if `finish`, as far as the peer takes it within a second.
+    /// Close. What was sent before goes out first if `finish`, as far as the peer takes it within a second. A dial is
+    /// given up, whatever waits.
     Close {
         /// Which.
         wire: WireId,
@@ -103,7 +107,8 @@ pub enum FromLink {
     Opened(WireId),
     /// Bytes have come.
     Bytes(WireId, Bytes),
-    /// Everything that was to be sent has left.
+    /// Everything that was to be sent has left: said after each turn in which something was sent, or when the socket has
+    /// taken the rest.
     Drained(WireId),
     /// The connection is gone, or was not made. Not said of one that the replica has closed.
     Closed {
