@@ -11,7 +11,7 @@ use tuning::{Machine, Plan, Wishes};
 
 use super::defines::Defines;
 use super::exit::Exit;
-use crate::config::{self, Config, LoadError, Loaded, Origin, Remark};
+use crate::config::{self, Config, LoadError, Loaded, Remark};
 use crate::server::start::{self, RunError};
 
 /// Runs a server in the foreground until SIGTERM or SIGINT, with its log on standard error.
@@ -154,22 +154,6 @@ mod tests {
         for part in ["port 2181", "ringkeeper-data", "64 CPUs", "echo srvr | nc 127.0.0.1 2181"] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
-    }
-
-    #[test]
-    fn an_ensemble_is_refused_where_our_line_stands() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("myid"), "2").unwrap();
-        let path = folder.path().join("zoo.cfg");
-        let lines = "clientPort=1\ninitLimit=1\nsyncLimit=1\nserver.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2";
-        std::fs::write(&path, format!("dataDir={}\n{lines}", folder.path().display())).unwrap();
-        let error = refuse_ensemble(config::load(Some(&path), &[]).unwrap()).unwrap_err().to_string();
-        assert!(
-            error.ends_with(
-                "zoo.cfg:6: server.2: ensembles are not supported yet: a server runs with one server.N line, or none"
-            ),
-            "{error}"
-        );
     }
 
     #[test]

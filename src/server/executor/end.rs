@@ -8,7 +8,7 @@ use glommio::timer::{sleep, timeout};
 
 use super::super::core::Core;
 use super::super::notify::Notify;
-use super::super::replica::{Now, Replica};
+use super::super::replica::Now;
 use super::super::signals::Reason;
 use super::super::start::RunError;
 use super::{Life, LogLife};
