@@ -367,6 +367,7 @@ impl Leader {
     }
 
     fn on_ack(&mut self, history: &mut History, link: LinkId, zxid: Zxid, now: Millis, out: &mut Outbox) {
+        let base = self.base(history);
         let handler = self.handlers.get_mut(&link).expect("the caller has it");
         if zxid.counter() == 0 {
             if zxid.epoch() != self.epoch || !handler.is_asked || handler.has_taken {
@@ -374,6 +375,8 @@ impl Leader {
             }
             handler.has_taken = true;
             handler.progress_at = now;
+            // Its disk has all of what it was brought up to date with; nobody acknowledges that once more.
+            handler.acked = handler.acked.max(handler.sent.min(base));
             if !handler.is_observer && self.verifier.is_voter(handler.sid) {
                 self.taken.insert(handler.sid);
             }

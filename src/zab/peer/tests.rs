@@ -394,3 +394,16 @@ fn a_leader_without_followers_stops_taking_proposals() {
     world.run(5000);
     assert_eq!(world.nodes[&3].standing, Standing::Idle);
 }
+
+#[test]
+fn a_follower_that_was_brought_up_to_date_owes_nothing() {
+    let mut world = started(3);
+    let zxid = world.propose(1);
+    world.settle();
+    world.kill(3);
+    world.run(60_000);
+    assert_eq!(world.leader(), 2);
+    world.all_have(zxid);
+    let epochs = world.nodes[&2].peer.epochs();
+    assert_eq!(epochs.current, Epoch::new(2), "nobody has lost its place for an acknowledgement that never comes");
+}
