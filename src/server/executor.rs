@@ -327,13 +327,17 @@ impl Life {
         for inlet in from_serve {
             glommio::spawn_local(Rc::clone(core).hear_far_serve(inlet)).detach();
         }
+        let (snapshot_dir, snapshot_gate) = {
+            let replica = core.replica();
+            (Rc::clone(&replica.snapshot_dir), Rc::clone(&replica.snapshot_gate))
+        };
         Housekeeping {
             settings: Rc::clone(settings),
             core: Rc::clone(core),
             tree,
             log,
-            snapshot_dir: Rc::clone(&core.replica().snapshot_dir),
-            snapshot_gate: Rc::clone(&core.replica().snapshot_gate),
+            snapshot_dir,
+            snapshot_gate,
             recovered_records: cost.records,
         }
         .spawn();
