@@ -150,7 +150,11 @@ impl<D: Disk> ServerLog<D> {
     /// Waits until the next segment is wanted and makes it. `None` when the log was left meanwhile: to be called again.
     pub async fn prepare_next(&self) -> Option<Result<(), PrepareError>> {
         let log = self.log();
-        future::or(async { Some(log.next_wanted().await) }, self.until_left()).await?;
+        let wanted = async {
+            log.next_wanted().await;
+            Some(())
+        };
+        future::or(wanted, self.until_left()).await?;
         let _pass = self.preparing.enter().await;
         let log = self.log();
         future::or(async { Some(log.prepare_next().await) }, self.until_left()).await

@@ -348,7 +348,7 @@ fn a_purge_that_relied_on_a_snapshot_goes_with_it() {
     assert!(truncate(&keeper, zxid(1, 2)).is_some());
     append_synced(&keeper, [zxid(2, 1)]);
     block_on(keeper.log().purge());
-    let (_, tree) = open(&disk.crash());
+    let (_, tree) = open(&disk);
     assert!(sessions(&tree).into_iter().eq(first(1..=2).chain([zxid(2, 1)])));
 }
 

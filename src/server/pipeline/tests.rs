@@ -100,6 +100,8 @@ fn another_members_state_takes_the_place_and_the_segments_that_follow_are_made_t
     LocalExecutor::default().run(async {
         let role = Role::start().await;
         role.append(zxid(1));
+        // The next segment is there, so that whoever makes segments waits for a wish of the old log.
+        while !role.reports.receive().await.unwrap().iter().any(|report| matches!(report, FromLog::Room)) {}
         let mut tree = Tree::new(7, TreeOptions::default());
         tree.apply(&txn(zxid(9)), &mut tree::effects::Effects::deaf());
         let head = tree.begin_snapshot();
