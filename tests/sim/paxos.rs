@@ -106,7 +106,7 @@ pub enum Bug {
     PromiseBelow,
     /// The proposer counts acceptances of its earlier ballots.
     CountAnyBallot,
-    /// A restart forgets the own round.
+    /// A restart forgets the own round, and what was promised to an earlier self is taken as promised to us.
     ReuseBallot,
 }
 
@@ -207,7 +207,10 @@ impl<Q: Fn(&BTreeSet<Member>) -> bool> Paxos<Q> {
             Message::Promise(ballot, accepted) => self.on_promise(from, ballot, accepted, out),
             Message::Accept(ballot, value) => self.on_accept(from, ballot, value, out),
             Message::Accepted(ballot) => self.on_accepted(from, ballot, out),
-            Message::Refuse { promised, .. } => self.round_seen = self.round_seen.max(promised.round),
+            Message::Refuse { promised, .. } => {
+                let is_own = self.bug == Bug::ReuseBallot && promised.member == self.member;
+                self.round_seen = self.round_seen.max(promised.round - u64::from(is_own));
+            }
             Message::Learn(value) => self.decide(value, out),
         }
         self.check();

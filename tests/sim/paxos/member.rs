@@ -28,6 +28,8 @@ pub struct Setup {
     pub bug: Bug,
     /// Until then a member goes on proposing though it has learned: a decision must stand for ever.
     pub stubborn_for: Micros,
+    /// How many propose in that time: the last ones, who have the least say. The others begin behind it.
+    pub eager: usize,
 }
 
 /// What a member tells the judge.
@@ -177,7 +179,9 @@ impl Node for Process {
         process.run_tasks(context);
         // Some are eager and become rivals, some leave it to others.
         let most = if context.random().chance(50) { 10 * MILLI } else { 200 * MILLI };
-        let patience = context.random().bits() % most;
+        let is_eager = context.id() >= setup.members - setup.eager;
+        let least = if is_eager { 0 } else { setup.stubborn_for };
+        let patience = least + context.random().bits() % most;
         context.timer(patience, 0);
         process
     }

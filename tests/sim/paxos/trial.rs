@@ -40,7 +40,8 @@ impl PaxosTrial {
             _ => groups(random, members),
         };
         let span = SPAN_MIN << random.below(SPAN_DOUBLINGS);
-        Setup { members, rule, bug: self.bug, stubborn_for: span }
+        let eager = if random.chance(30) { 1 } else { members };
+        Setup { members, rule, bug: self.bug, stubborn_for: span, eager }
     }
 }
 
