@@ -145,9 +145,12 @@ impl Process {
             self.tries += 1;
         }
         // Who is refused waits longer, so that one of two rivals gets through. Who is stubborn wants to meet them.
-        let tries = if is_stubborn { 0 } else { self.tries.min(8) };
-        let most = (20 * MILLI << tries).min(2 * SECOND);
-        let patience = 5 * MILLI + context.random().bits() % most;
+        let most = if is_stubborn {
+            4 * MILLI << context.random().below(5)
+        } else {
+            (20 * MILLI << self.tries.min(8)).min(2 * SECOND)
+        };
+        let patience = 2 * MILLI + context.random().bits() % most;
         context.timer(patience, 0);
     }
 }
@@ -178,7 +181,7 @@ impl Node for Process {
         process.open(context);
         process.run_tasks(context);
         // Some are eager and become rivals, some leave it to others.
-        let most = if context.random().chance(50) { 10 * MILLI } else { 200 * MILLI };
+        let most = MILLI << context.random().below(8);
         let is_eager = context.id() >= setup.members - setup.eager;
         let least = if is_eager { 0 } else { setup.stubborn_for };
         let patience = least + context.random().bits() % most;
