@@ -106,7 +106,7 @@ pub enum Bug {
     PromiseBelow,
     /// The proposer counts acceptances of its earlier ballots.
     CountAnyBallot,
-    /// A restart forgets the own round, and what was promised to an earlier self is taken as promised to us.
+    /// A proposer tries again, for another value, under the same ballot, as long as it knows of none above.
     ReuseBallot,
 }
 
@@ -164,7 +164,6 @@ impl<Q: Fn(&BTreeSet<Member>) -> bool> Paxos<Q> {
         match bug {
             Bug::ForgetPromise => record.promised = Ballot::default(),
             Bug::ForgetAccepted => record.accepted = None,
-            Bug::ReuseBallot => record.round = 0,
             _ => {}
         }
         Self {
@@ -176,7 +175,7 @@ impl<Q: Fn(&BTreeSet<Member>) -> bool> Paxos<Q> {
             version: 0,
             durable: 0,
             waiting: VecDeque::new(),
-            round_seen: if bug == Bug::ReuseBallot { 0 } else { record.promised.round },
+            round_seen: record.promised.round,
             attempt: None,
             decided: None,
         }
@@ -189,7 +188,8 @@ impl<Q: Fn(&BTreeSet<Member>) -> bool> Paxos<Q> {
 
     /// Tries to have a value decided, under a ballot above all that were heard of. An earlier try is given up.
     pub fn propose(&mut self, wish: Value, out: &mut Vec<Action>) {
-        let round = self.round_seen.max(self.record.round) + 1;
+        let keeps = self.bug == Bug::ReuseBallot && self.round_seen <= self.record.round;
+        let round = self.round_seen.max(self.record.round) + u64::from(!keeps);
         let ballot = Ballot { round, member: self.member };
         self.round_seen = round;
         self.record.round = round;
@@ -207,10 +207,7 @@ impl<Q: Fn(&BTreeSet<Member>) -> bool> Paxos<Q> {
             Message::Promise(ballot, accepted) => self.on_promise(from, ballot, accepted, out),
             Message::Accept(ballot, value) => self.on_accept(from, ballot, value, out),
             Message::Accepted(ballot) => self.on_accepted(from, ballot, out),
-            Message::Refuse { promised, .. } => {
-                let is_own = self.bug == Bug::ReuseBallot && promised.member == self.member;
-                self.round_seen = self.round_seen.max(promised.round - u64::from(is_own));
-            }
+            Message::Refuse { promised, .. } => self.round_seen = self.round_seen.max(promised.round),
             Message::Learn(value) => self.decide(value, out),
         }
         self.check();
@@ -220,7 +217,10 @@ impl<Q: Fn(&BTreeSet<Member>) -> bool> Paxos<Q> {
     pub fn on_durable(&mut self, version: u64, out: &mut Vec<Action>) {
         assert!(version <= self.version, "the disk confirms {version}, the last is {}", self.version);
         self.durable = self.durable.max(version);
-        while let Some((_, to, message)) = self.waiting.pop_front_if(|(needs, ..)| *needs <= self.durable) {
+        while let Some(&(needs, to, message)) = self.waiting.front()
+            && needs <= self.durable
+        {
+            self.waiting.pop_front();
             out.push(Action::Send(to, message));
         }
     }

@@ -186,7 +186,7 @@ impl Streams {
     /// Bytes that `node` has sent and that have not arrived. Zero for a connection that is over.
     pub fn unsent_len(&self, node: NodeId, conn: ConnId) -> usize {
         let Some(entry) = self.conns.get(conn.0 as usize) else { return 0 };
-        entry.side_of(node).map_or(0, |side| entry.flows[side as usize].len())
+        entry.side_of(node).map_or(0, |side| entry.flows[side as usize].unsent_len())
     }
 
     /// Starts a connection, which is `Opened` or `Closed` later, after `timeout` at the latest.
@@ -405,9 +405,8 @@ impl Streams {
             self.reset_other(network, conn, side.other());
             return;
         }
-        let was_full = flow.len() >= WINDOW;
         let (bytes, is_end) = flow.take(now, is_back_cut, &mut self.random);
-        let was_drained = flow.len() == 0 && (was_full || flow.take_was_full());
+        let was_drained = flow.unsent_len() == 0 && flow.take_was_full();
         if let Some(at) = flow.schedule(now) {
             self.outcome.later.push((at - now, StreamEvent::Pump(conn, side)));
         }

@@ -146,9 +146,9 @@ impl Process {
         }
         // Who is refused waits longer, so that one of two rivals gets through. Who is stubborn wants to meet them.
         let most = if is_stubborn {
-            4 * MILLI << context.random().below(5)
+            (4 * MILLI) << context.random().below(5)
         } else {
-            (20 * MILLI << self.tries.min(8)).min(2 * SECOND)
+            ((20 * MILLI) << self.tries.min(8)).min(2 * SECOND)
         };
         let patience = 2 * MILLI + context.random().bits() % most;
         context.timer(patience, 0);

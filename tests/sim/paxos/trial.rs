@@ -68,7 +68,7 @@ impl PaxosTrial {
             let fault = Fault::Crash { node: members - 1, how: Crash::Process, when: When::Now };
             let mut begin = 0;
             loop {
-                begin += 2 * MILLI + random.bits() % (2 * MILLI << random.below(6));
+                begin += 2 * MILLI + random.bits() % ((2 * MILLI) << random.below(6));
                 let end = begin + 1 + random.bits() % MILLI;
                 if end > span {
                     break;
