@@ -1,15 +1,16 @@
 //! What must hold of a replicated tree, checked over what members did and clients saw. Pure: it is told, and objects.
 //!
 //! ```text
-//! leadership.rs  one leader per epoch; one is found soon enough          history.rs  every member has the same history, with
-//! sessions.rs    each session's order: replies, zxids, watches, reads                every acknowledged write, once
+//! leadership.rs  one leader per epoch; one is found soon enough
+//! history.rs     every member has the same history, with every acknowledged write, once
+//! sessions.rs    each session's order: replies, zxids, watches, reads
 //! state.rs       what the history adds up to: values, sessions and their ephemerals, at any zxid
 //! ```
 //!
 //! Flow       `see` takes what happened in the order of true time and objects at once where it can; `finish` knows the
 //!            whole history and checks what rests on it: acknowledged writes, reads, watches, ephemerals.
-//! Absent     the protocol. Whoever simulates clients names each write by its session and xid, and finds the name again in
-//!            the payload that members apply.
+//! Absent     the protocol. Whoever simulates clients names each write by its session and xid, and finds the name again
+//!            in the payload that members apply.
 
 pub mod history;
 pub mod leadership;
@@ -191,7 +192,8 @@ pub struct Checks {
     pub history: History,
     /// What each session saw.
     pub sessions: Sessions,
-    inventories: Vec<(NodeId, Zxid, Vec<Session>, Vec<(Path, Session)>)>,
+    /// What members have, to be held against the history.
+    inventories: Vec<Seen>,
 }
 
 impl Checks {
@@ -208,8 +210,8 @@ impl Checks {
                 self.history.restarted(member);
                 Ok(())
             }
-            Seen::Inventory { member, zxid, sessions, ephemerals } => {
-                self.inventories.push((member, zxid, sessions, ephemerals));
+            Seen::Inventory { .. } => {
+                self.inventories.push(seen);
                 Ok(())
             }
             Seen::Invoked { session, xid, call } => self.sessions.invoked(session, xid, call),
@@ -230,7 +232,10 @@ impl Checks {
         let state = State::of(&self.history)?;
         self.history.finish(self.sessions.acknowledged())?;
         self.sessions.finish(&state)?;
-        for (member, zxid, sessions, ephemerals) in &self.inventories {
+        for seen in &self.inventories {
+            let Seen::Inventory { member, zxid, sessions, ephemerals } = seen else {
+                unreachable!("nothing else is kept there")
+            };
             state.check_inventory(*member, *zxid, sessions, ephemerals)?;
         }
         Ok(())

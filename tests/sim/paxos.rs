@@ -1,7 +1,8 @@
-//! Paxos for one decision: members agree on one of the proposed values, whatever is lost, late, or forgotten but durable.
+//! Paxos for one decision: members agree on one of the proposed values, whatever is lost, late, or forgotten but
+//! durable.
 //!
 //! ```text
-//! proposer   Prepare(ballot) ──> acceptors     promises of a quorum: the value accepted under the highest ballot, or ours
+//! proposer   Prepare(ballot) ──> acceptors     a quorum promises: the value accepted under the highest ballot, or ours
 //!            Accept(ballot, value) ──>         accepted by a quorum: decided
 //!            Learn(value) ──> all
 //! acceptor   Prepare above all it promised ──> Promise, with what it accepted;   else Refuse
@@ -13,7 +14,8 @@
 //!            round, or a ballot could be used twice, for two values. Any two quorums have a member in common.
 //! Absent     time: the shell calls `propose` again when it is tired of waiting, and each time the ballot rises.
 //!
-//! In Zab's words: prepare and promise are discovery by epoch, accept and accepted a proposal and its ACK, learn COMMIT.
+//! In Zab's words: prepare and promise are discovery by epoch, accept and accepted a proposal and its ACK, learn
+//! COMMIT.
 
 pub mod member;
 pub mod quorum;
@@ -23,6 +25,7 @@ mod tests;
 pub mod trial;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
 
 /// Number of a member.
 pub type Member = u64;
@@ -30,12 +33,18 @@ pub type Member = u64;
 pub type Value = u64;
 
 /// A try to decide. No two proposers share one, and no proposer uses one twice.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ballot {
     /// Rises with every try; zero is below all.
     pub round: u64,
     /// Whose try it is.
     pub member: Member,
+}
+
+impl fmt::Debug for Ballot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.round, self.member)
+    }
 }
 
 /// What members say.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! dial ──> Syn ──> (listening?) ──> Accepted at the target, SynAck ──> Opened at the dialer;  else Refused, or silence
-//! send ──> the flow's queue ──> Pump per piece ──> Bytes, cut at any point;  an end: Closed at the other side, or silence
+//! send ──> the flow's queue ──> Pump per piece ──> Bytes, cut anywhere;  an end: Closed at the other side, or silence
 //! ```
 //!
 //! Flow       `on_event` and the calls of nodes change the connections; `outcome` collects what shall happen later and
@@ -246,7 +246,8 @@ impl Streams {
         self.tidy(conn);
     }
 
-    /// The process of `node` ends. A machine that goes off with it tells nobody, and a part of what was under way is lost.
+    /// The process of `node` ends. A machine that goes off with it tells nobody, and a part of what was under way is
+    /// lost.
     pub fn process_ends(&mut self, network: &mut Network, now: Micros, node: NodeId, goes_off: bool) {
         let host = &mut self.hosts[node];
         host.process = None;

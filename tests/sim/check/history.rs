@@ -1,6 +1,8 @@
-//! One history on all members: each applies the same transactions in the same order, and every acknowledged write is there.
+//! One history on all members: each applies the same transactions in the same order, and every acknowledged write is
+//! there.
 //!
-//! Invariant  the first member that applies a transaction says what it is and which comes before it; all others must agree.
+//! Invariant  the first member that applies a transaction says what it is and which comes before it; all others must
+//!            agree.
 
 use std::collections::{BTreeMap, BTreeSet};
 

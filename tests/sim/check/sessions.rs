@@ -1,5 +1,6 @@
 //! What each session may see: replies in the order of its requests, never an older state than before, and the news of a
-//! change before anything that reflects it. Across sessions: a write that begins after another was acknowledged is behind it.
+//! change before anything that reflects it. Across sessions: a write that begins after another was acknowledged is
+//! behind it.
 //!
 //! Flow       orders are checked as they are seen; reads and watches at the end, against the whole history.
 

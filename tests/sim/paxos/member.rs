@@ -1,6 +1,7 @@
 //! A member of the simulated ensemble: the protocol, its record on a disk, and its patience.
 //!
-//! Flow       boot -> load the record -> propose, again and again while the faults last, then until something is learned.
+//! Flow       boot -> load the record -> propose, again and again while the faults last, then until something is
+//!            learned.
 //! Invariant  one write is in flight at a time; the next takes the newest record. A failed write ends the process.
 
 use std::collections::BTreeSet;

@@ -30,7 +30,8 @@ pub struct PaxosTrial {
 }
 
 impl PaxosTrial {
-    /// The ensemble of a seed: three to seven members, who decide by majority, by three of them, or in groups with weights.
+    /// The ensemble of a seed: three to seven members, who decide by majority, by three of them, or in groups with
+    /// weights.
     fn setup(&self, random: &mut Random) -> Setup {
         let members = random.pick(&[3, 4, 4, 4, 5, 5, 6, 7]);
         let rule = match random.below(10) {
@@ -46,8 +47,8 @@ impl PaxosTrial {
 }
 
 impl PaxosTrial {
-    /// What else goes wrong, all the time: the first decision is the one that matters, and this makes it take many tries,
-    /// whose messages, writes and crashes meet.
+    /// What else goes wrong, all the time: the first decision is the one that matters, and this makes it take many
+    /// tries, whose messages, writes and crashes meet.
     fn weather(&self, random: &mut Random, members: usize, span: Micros, eager: usize) -> Vec<Planned> {
         let mut faults = Vec::new();
         if self.profile != Profile::Calm && random.chance(50) {
@@ -80,7 +81,8 @@ impl PaxosTrial {
     }
 }
 
-/// Three have a say. The others only propose, and with no acceptor of their own beside them much less goes well by luck.
+/// Three have a say. The others only propose, and with no acceptor of their own beside them much less goes well by
+/// luck.
 fn three(members: usize) -> Rule {
     Rule::Groups(vec![(0..members).map(|member| (member as Member, u64::from(member < 3))).collect()])
 }
