@@ -1,8 +1,12 @@
-//! Plays seeds in the simulator: `sim [--protocol paxos] [--seed N] [--seeds N] [--profile NAME] [--jobs N] [--story WHAT]`.
+//! Plays seeds in the simulator: `sim [--protocol paxos] [--seed N] [--seeds N] [--profile NAME] [--jobs N] [--story
+//! WHAT]`.
 //!
 //! `--seed N` alone tells the story of that seed as a timeline; `--story messages` with every message, `--story none`
 //! without any line. `--seeds N` plays so many from there and stops at the first that fails, which it makes small and
-//! tells. A run is named by protocol, profile, seed and the commit of the code: the same four give the same fingerprint.
+//! tells. A run is named by protocol, profile, seed and the commit of the code: the same four give the same
+//! fingerprint.
+//!
+//! `--bug NAME` puts one of Paxos's bugs in (`ForgetPromise`), to see what finding it looks like.
 //!
 //! Profiles: calm, crashes, partitions, disks, clocks, chaos (the default).
 
@@ -26,12 +30,13 @@ struct Wish {
     /// How much of one seed's story is told; of many, only the failing one's.
     detail: Detail,
     is_one: bool,
+    /// A fault of ours that was put in.
+    bug: Option<Bug>,
 }
 
 fn main() -> ExitCode {
     let range = Range { first: 1, seeds: 1, jobs: 2 };
-    let mut wish = Wish { range, profile: Profile::Chaos, detail: Detail::Notes, is_one: true };
-    let mut bug = Bug::None;
+    let mut wish = Wish { range, profile: Profile::Chaos, detail: Detail::Notes, is_one: true, bug: None };
     let mut arguments = env::args().skip(1);
     while let Some(name) = arguments.next() {
         let value = arguments.next().unwrap_or_default();
@@ -45,11 +50,10 @@ fn main() -> ExitCode {
             ("--story", _, "notes") => wish.detail = Detail::Notes,
             ("--story", _, "messages") => wish.detail = Detail::Messages,
             ("--profile", _, name) if Profile::from_name(name).is_some() => {
-                wish.profile = Profile::from_name(name).expect("asked just now");
+                wish.profile = Profile::from_name(name).unwrap_or(wish.profile);
             }
-            // Puts a fault of ours in, to see what finding it looks like.
             ("--bug", _, name) if Bug::ALL.iter().any(|bug| format!("{bug:?}") == name) => {
-                bug = Bug::ALL.into_iter().find(|bug| format!("{bug:?}") == name).expect("asked just now");
+                wish.bug = Bug::ALL.into_iter().find(|bug| format!("{bug:?}") == name);
             }
             _ => {
                 eprintln!("unknown: {name} {value}; see the head of tests/bin/sim.rs");
@@ -57,7 +61,7 @@ fn main() -> ExitCode {
             }
         }
     }
-    let trial = PaxosTrial { profile: wish.profile, bug };
+    let trial = PaxosTrial { profile: wish.profile, bug: wish.bug.unwrap_or_default() };
     if wish.is_one { tell(&trial, &wish) } else { search(&trial, &wish) }
 }
 
@@ -94,5 +98,6 @@ fn report(failure: &Failure, wish: &Wish) {
     }
     println!("\nFAILED: {message}");
     println!("with {} faults ({dropped} more are not needed):\n{plan}", plan.faults.len());
-    println!("the whole run: sim --profile {} --seed {seed} --story messages", wish.profile.name());
+    let bug = wish.bug.map_or_else(String::new, |bug| format!(" --bug {bug:?}"));
+    println!("all of it: sim --protocol paxos --profile {}{bug} --seed {seed} --story messages", wish.profile.name());
 }

@@ -2,8 +2,8 @@
 //!
 //! Flow       an operation waits for its turn -> its write is applied, unsynced -> the world lets time pass -> `finish`
 //!            -> the future goes on; a sync counts from then on. One operation is served at a time, in the order asked.
-//! Invariant  a crash while an operation is served finds its write unsynced: whole, lost or torn, as the seed says. What
-//!            waits in the queue never reached the disk.
+//! Invariant  a crash while an operation is served finds its write unsynced: whole, lost or torn, as the seed says.
+//!            What waits in the queue never reached the disk.
 //! Absent     damage to what was durable; a test that wants it has `MemDisk::corrupt`.
 
 use std::cell::RefCell;

@@ -1,8 +1,8 @@
 //! What goes wrong in a run, and when: drawn from the seed before the run begins.
 //!
 //! Flow       profile + seed -> `Plan` -> the world begins and ends each fault at its time.
-//! Invariant  every fault is over by `quiet_from`: whatever is still wrong later is a bug of the code under test. The plan
-//!            does not depend on the run, so one fault can be left out and the others stay (`without`).
+//! Invariant  every fault is over by `quiet_from`: whatever is still wrong later is a bug of the code under test. The
+//!            plan does not depend on the run, so one fault can be left out and the others stay (`without`).
 //! Absent     changes of membership, which a client asks for like anything else.
 
 mod draw;

@@ -8,6 +8,7 @@
 //! paxos.rs     single-decree Paxos, the first protocol that lives here
 //! ```
 
+pub mod check;
 pub mod disk;
 pub mod faults;
 pub mod network;

@@ -27,8 +27,8 @@ pub struct Quality {
     pub jitter_us: Micros,
     /// Packets that are held up, in a hundred.
     pub spike_percent: usize,
-    /// Those take up to so many times the jitter.
-    pub spike: u64,
+    /// Their jitter is doubled up to so many times, each number as likely: latencies of every size meet.
+    pub spike_doublings: usize,
     /// Datagrams lost, in a hundred.
     pub loss_percent: usize,
     /// Datagrams that arrive twice, in a hundred.
@@ -37,19 +37,32 @@ pub struct Quality {
 
 impl Quality {
     /// A room full of good switches.
-    pub const LOCAL: Self =
-        Self { latency_min_us: 40, jitter_us: 200, spike_percent: 1, spike: 20, loss_percent: 0, twice_percent: 0 };
+    pub const LOCAL: Self = Self {
+        latency_min_us: 40,
+        jitter_us: 200,
+        spike_percent: 1,
+        spike_doublings: 5,
+        loss_percent: 0,
+        twice_percent: 0,
+    };
     /// A network that loses, repeats and reorders.
     pub const ROUGH: Self = Self {
         latency_min_us: 100,
         jitter_us: 5 * MILLI,
         spike_percent: 2,
-        spike: 40,
+        spike_doublings: 6,
         loss_percent: 5,
         twice_percent: 5,
     };
     /// The same at its worst, as a protocol of single messages must bear it.
-    pub const WILD: Self = Self { spike_percent: 12, loss_percent: 10, twice_percent: 15, ..Self::ROUGH };
+    pub const WILD: Self = Self {
+        latency_min_us: 50,
+        jitter_us: 2 * MILLI,
+        spike_percent: 70,
+        spike_doublings: 6,
+        loss_percent: 10,
+        twice_percent: 25,
+    };
 }
 
 /// The wires.
@@ -123,7 +136,7 @@ impl Network {
         }
         let jitter = self.random.bits() % (self.quality.jitter_us + 1);
         let spike = if self.random.chance(self.quality.spike_percent) {
-            1 + self.random.bits() % self.quality.spike
+            1 << self.random.below(self.quality.spike_doublings + 1)
         } else {
             1
         };

@@ -1,7 +1,8 @@
-//! Paxos for one decision: members agree on one of the proposed values, whatever is lost, late, or forgotten but durable.
+//! Paxos for one decision: members agree on one of the proposed values, whatever is lost, late, or forgotten but
+//! durable.
 //!
 //! ```text
-//! proposer   Prepare(ballot) ──> acceptors     promises of a quorum: the value accepted under the highest ballot, or ours
+//! proposer   Prepare(ballot) ──> acceptors     a quorum promises: the value accepted under the highest ballot, or ours
 //!            Accept(ballot, value) ──>         accepted by a quorum: decided
 //!            Learn(value) ──> all
 //! acceptor   Prepare above all it promised ──> Promise, with what it accepted;   else Refuse
@@ -13,7 +14,8 @@
 //!            round, or a ballot could be used twice, for two values. Any two quorums have a member in common.
 //! Absent     time: the shell calls `propose` again when it is tired of waiting, and each time the ballot rises.
 //!
-//! In Zab's words: prepare and promise are discovery by epoch, accept and accepted a proposal and its ACK, learn COMMIT.
+//! In Zab's words: prepare and promise are discovery by epoch, accept and accepted a proposal and its ACK, learn
+//! COMMIT.
 
 pub mod member;
 pub mod quorum;
@@ -23,6 +25,7 @@ mod tests;
 pub mod trial;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
 
 /// Number of a member.
 pub type Member = u64;
@@ -30,12 +33,18 @@ pub type Member = u64;
 pub type Value = u64;
 
 /// A try to decide. No two proposers share one, and no proposer uses one twice.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ballot {
     /// Rises with every try; zero is below all.
     pub round: u64,
     /// Whose try it is.
     pub member: Member,
+}
+
+impl fmt::Debug for Ballot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.round, self.member)
+    }
 }
 
 /// What members say.
@@ -106,7 +115,7 @@ pub enum Bug {
     PromiseBelow,
     /// The proposer counts acceptances of its earlier ballots.
     CountAnyBallot,
-    /// A restart forgets the own round.
+    /// A proposer tries again, for another value, under the same ballot, as long as it knows of none above.
     ReuseBallot,
 }
 
@@ -164,7 +173,6 @@ impl<Q: Fn(&BTreeSet<Member>) -> bool> Paxos<Q> {
         match bug {
             Bug::ForgetPromise => record.promised = Ballot::default(),
             Bug::ForgetAccepted => record.accepted = None,
-            Bug::ReuseBallot => record.round = 0,
             _ => {}
         }
         Self {
@@ -176,7 +184,7 @@ impl<Q: Fn(&BTreeSet<Member>) -> bool> Paxos<Q> {
             version: 0,
             durable: 0,
             waiting: VecDeque::new(),
-            round_seen: if bug == Bug::ReuseBallot { 0 } else { record.promised.round },
+            round_seen: record.promised.round,
             attempt: None,
             decided: None,
         }
@@ -189,7 +197,8 @@ impl<Q: Fn(&BTreeSet<Member>) -> bool> Paxos<Q> {
 
     /// Tries to have a value decided, under a ballot above all that were heard of. An earlier try is given up.
     pub fn propose(&mut self, wish: Value, out: &mut Vec<Action>) {
-        let round = self.round_seen.max(self.record.round) + 1;
+        let keeps = self.bug == Bug::ReuseBallot && self.round_seen <= self.record.round;
+        let round = self.round_seen.max(self.record.round) + u64::from(!keeps);
         let ballot = Ballot { round, member: self.member };
         self.round_seen = round;
         self.record.round = round;
@@ -217,7 +226,10 @@ impl<Q: Fn(&BTreeSet<Member>) -> bool> Paxos<Q> {
     pub fn on_durable(&mut self, version: u64, out: &mut Vec<Action>) {
         assert!(version <= self.version, "the disk confirms {version}, the last is {}", self.version);
         self.durable = self.durable.max(version);
-        while let Some((_, to, message)) = self.waiting.pop_front_if(|(needs, ..)| *needs <= self.durable) {
+        while let Some(&(needs, to, message)) = self.waiting.front()
+            && needs <= self.durable
+        {
+            self.waiting.pop_front();
             out.push(Action::Send(to, message));
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! dial ──> Syn ──> (listening?) ──> Accepted at the target, SynAck ──> Opened at the dialer;  else Refused, or silence
-//! send ──> the flow's queue ──> Pump per piece ──> Bytes, cut at any point;  an end: Closed at the other side, or silence
+//! send ──> the flow's queue ──> Pump per piece ──> Bytes, cut anywhere;  an end: Closed at the other side, or silence
 //! ```
 //!
 //! Flow       `on_event` and the calls of nodes change the connections; `outcome` collects what shall happen later and
@@ -186,7 +186,7 @@ impl Streams {
     /// Bytes that `node` has sent and that have not arrived. Zero for a connection that is over.
     pub fn unsent_len(&self, node: NodeId, conn: ConnId) -> usize {
         let Some(entry) = self.conns.get(conn.0 as usize) else { return 0 };
-        entry.side_of(node).map_or(0, |side| entry.flows[side as usize].len())
+        entry.side_of(node).map_or(0, |side| entry.flows[side as usize].unsent_len())
     }
 
     /// Starts a connection, which is `Opened` or `Closed` later, after `timeout` at the latest.
@@ -246,7 +246,8 @@ impl Streams {
         self.tidy(conn);
     }
 
-    /// The process of `node` ends. A machine that goes off with it tells nobody, and a part of what was under way is lost.
+    /// The process of `node` ends. A machine that goes off with it tells nobody, and a part of what was under way is
+    /// lost.
     pub fn process_ends(&mut self, network: &mut Network, now: Micros, node: NodeId, goes_off: bool) {
         let host = &mut self.hosts[node];
         host.process = None;
@@ -405,9 +406,8 @@ impl Streams {
             self.reset_other(network, conn, side.other());
             return;
         }
-        let was_full = flow.len() >= WINDOW;
         let (bytes, is_end) = flow.take(now, is_back_cut, &mut self.random);
-        let was_drained = flow.len() == 0 && (was_full || flow.take_was_full());
+        let was_drained = flow.unsent_len() == 0 && flow.take_was_full();
         if let Some(at) = flow.schedule(now) {
             self.outcome.later.push((at - now, StreamEvent::Pump(conn, side)));
         }

@@ -1,11 +1,12 @@
 //! A node's clocks: a steady one that runs a little fast or slow, and the calendar, which somebody may set.
 //!
-//! Invariant  the steady clock never goes back and never jumps; it counts from the boot, so no value of it means anything
-//!            to another node or after a restart of the machine.
+//! Invariant  the steady clock never goes back and never jumps; it counts from the boot, so no value of it means
+//!            anything to another node or after a restart of the machine.
 
 use super::schedule::Micros;
 
-/// The calendar at the start of every run, in milliseconds since 1970: a day in 2023, so that numbers have real lengths.
+/// The calendar at the start of every run, in milliseconds since 1970: a day in 2023, so that numbers have real
+/// lengths.
 const CALENDAR_BEGIN_MS: i64 = 1_700_000_000_000;
 /// Parts in a million.
 const MILLION: i128 = 1_000_000;

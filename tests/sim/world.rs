@@ -1,9 +1,9 @@
 //! The world: nodes, and everything between them, driven from one queue of events.
 //!
 //! Flow       the next event -> the node it concerns -> its outbox, carried out -> what follows goes into the queue.
-//! Invariant  a node learns of time, chance, disk and peers from its `Context` only. What it says takes effect after its
-//!            turn, in order, up to the word in which it crashes. A crash drops the node's value: all that is left of it
-//!            is on its disk.
+//! Invariant  a node learns of time, chance, disk and peers from its `Context` only. What it says takes effect after
+//!            its turn, in order, up to the word in which it crashes. A crash drops the node's value: all that is left
+//!            of it is on its disk.
 //! Absent     any protocol, and any judgement: a `Judge` hears what nodes report.
 
 mod context;

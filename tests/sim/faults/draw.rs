@@ -81,8 +81,12 @@ impl Plan {
             // Mostly short, so that faults meet; a few as long as they can be.
             let longest = if random.chance(15) { shape.span } else { shape.span / 5 };
             let end = (begin + 1 + random.bits() % longest).min(shape.span);
-            if matches!(fault, Fault::Crash { .. }) && random.chance(15) {
-                faults.extend(outage(random, shape, begin, end));
+            if let Fault::Crash { node, .. } = fault {
+                match random.below(10) {
+                    0 | 1 => faults.extend(outage(random, shape, begin, end)),
+                    2 | 3 => faults.extend(crash_loop(random, shape, node, end)),
+                    _ => {}
+                }
             }
             faults.push(Planned { begin, end, fault });
         }
@@ -154,6 +158,15 @@ fn outage(random: &mut Random, shape: &Shape, begin: Micros, end: Micros) -> Vec
     let hit: Vec<NodeId> = (0..shape.servers).filter(|_| random.chance(50)).collect();
     let fault = |node| Fault::Crash { node, how: Crash::Power, when: When::Now };
     hit.into_iter().map(|node| Planned { begin, end, fault: fault(node) }).collect()
+}
+
+/// A process that is killed again and again, soon after each start.
+fn crash_loop(random: &mut Random, shape: &Shape, node: NodeId, from: Micros) -> Vec<Planned> {
+    let period = shape.span / 80 + random.bits() % (shape.span / 10);
+    let begins = (0..2 + random.below(6) as u64).map(|round| from + period * round);
+    let fault = Fault::Crash { node, how: Crash::Process, when: When::Now };
+    let planned = |begin| Planned { begin, end: begin + 1 + period / 8, fault: fault.clone() };
+    begins.map(planned).filter(|planned| planned.end <= shape.span).collect()
 }
 
 fn pair(random: &mut Random, nodes: usize) -> (NodeId, NodeId) {

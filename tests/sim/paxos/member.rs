@@ -1,6 +1,7 @@
 //! A member of the simulated ensemble: the protocol, its record on a disk, and its patience.
 //!
-//! Flow       boot -> load the record -> propose, again and again while the faults last, then until something is learned.
+//! Flow       boot -> load the record -> propose, again and again while the faults last, then until something is
+//!            learned.
 //! Invariant  one write is in flight at a time; the next takes the newest record. A failed write ends the process.
 
 use std::collections::BTreeSet;
@@ -28,6 +29,8 @@ pub struct Setup {
     pub bug: Bug,
     /// Until then a member goes on proposing though it has learned: a decision must stand for ever.
     pub stubborn_for: Micros,
+    /// How many propose in that time: the last ones, who have the least say. The others begin behind it.
+    pub eager: usize,
 }
 
 /// What a member tells the judge.
@@ -143,9 +146,12 @@ impl Process {
             self.tries += 1;
         }
         // Who is refused waits longer, so that one of two rivals gets through. Who is stubborn wants to meet them.
-        let tries = if is_stubborn { 0 } else { self.tries.min(8) };
-        let most = (20 * MILLI << tries).min(2 * SECOND);
-        let patience = 5 * MILLI + context.random().bits() % most;
+        let most = if is_stubborn {
+            (4 * MILLI) << context.random().below(5)
+        } else {
+            ((20 * MILLI) << self.tries.min(8)).min(2 * SECOND)
+        };
+        let patience = 2 * MILLI + context.random().bits() % most;
         context.timer(patience, 0);
     }
 }
@@ -176,8 +182,10 @@ impl Node for Process {
         process.open(context);
         process.run_tasks(context);
         // Some are eager and become rivals, some leave it to others.
-        let most = if context.random().chance(50) { 10 * MILLI } else { 200 * MILLI };
-        let patience = context.random().bits() % most;
+        let most = MILLI << context.random().below(8);
+        let is_eager = context.id() >= setup.members - setup.eager;
+        let least = if is_eager { 0 } else { setup.stubborn_for };
+        let patience = least + context.random().bits() % most;
         context.timer(patience, 0);
         process
     }

@@ -6,7 +6,7 @@ use super::member::{Process, Report, Setup};
 use super::quorum::Rule;
 use super::{Bug, Member, Value};
 use crate::random::Random;
-use crate::sim::faults::{Fault, Plan, Planned, Profile, Shape};
+use crate::sim::faults::{Crash, Fault, Plan, Planned, Profile, Shape, When};
 use crate::sim::network::{NodeId, Quality};
 use crate::sim::run::{Outcome, Trial};
 use crate::sim::schedule::{MILLI, Micros, SECOND};
@@ -14,9 +14,9 @@ use crate::sim::story::Detail;
 use crate::sim::world::{Frame, Judge, World};
 
 /// How long things go wrong at least. A decision takes some ten milliseconds, and what matters happens around it.
-const SPAN_MIN: Micros = 50 * MILLI;
+const SPAN_MIN: Micros = 30 * MILLI;
 /// Doublings of that, at most.
-const SPAN_DOUBLINGS: usize = 6;
+const SPAN_DOUBLINGS: usize = 4;
 /// By when all must have learned, after that: rivals who wait up to two seconds between tries need a few of them.
 const BOUND: Micros = 60 * SECOND;
 
@@ -30,21 +30,59 @@ pub struct PaxosTrial {
 }
 
 impl PaxosTrial {
-    /// The ensemble of a seed: three to seven members, who decide by majority, by three of them, or in groups with weights.
+    /// The ensemble of a seed: three to seven members, who decide by majority, by three of them, or in groups with
+    /// weights.
     fn setup(&self, random: &mut Random) -> Setup {
-        let members = 3 + random.below(5);
+        let members = random.pick(&[3, 4, 4, 4, 5, 5, 6, 7]);
         let rule = match random.below(10) {
             _ if self.bug == Bug::MinorityQuorum => Rule::AtLeast(members / 2),
             0..3 => Rule::majority(members),
-            3..7 => three(members),
+            3..8 => three(members),
             _ => groups(random, members),
         };
         let span = SPAN_MIN << random.below(SPAN_DOUBLINGS);
-        Setup { members, rule, bug: self.bug, stubborn_for: span }
+        let eager = if random.chance(30) { 1 } else { members };
+        Setup { members, rule, bug: self.bug, stubborn_for: span, eager }
     }
 }
 
-/// Three have a say. The others only propose, and with no acceptor of their own beside them much less goes well by luck.
+impl PaxosTrial {
+    /// What else goes wrong, all the time: the first decision is the one that matters, and this makes it take many
+    /// tries, whose messages, writes and crashes meet.
+    fn weather(&self, random: &mut Random, members: usize, span: Micros, eager: usize) -> Vec<Planned> {
+        let mut faults = Vec::new();
+        if self.profile != Profile::Calm && random.chance(50) {
+            faults.push(Planned { begin: 0, end: span, fault: Fault::Loss { percent: 20 + random.below(30) } });
+        }
+        if !matches!(self.profile, Profile::Crashes | Profile::Chaos) {
+            return faults;
+        }
+        for node in 0..members {
+            if random.chance(30) {
+                // As slow as the network.
+                let fault = Fault::SlowDisk { node, times: 8 << random.below(5) };
+                faults.push(Planned { begin: 0, end: span, fault });
+            }
+        }
+        if eager == 1 && random.chance(50) {
+            // The only proposer is a restless one.
+            let fault = Fault::Crash { node: members - 1, how: Crash::Process, when: When::Now };
+            let mut begin = 0;
+            loop {
+                begin += 2 * MILLI + random.bits() % ((2 * MILLI) << random.below(6));
+                let end = begin + 1 + random.bits() % MILLI;
+                if end > span {
+                    break;
+                }
+                faults.push(Planned { begin, end, fault: fault.clone() });
+            }
+        }
+        faults
+    }
+}
+
+/// Three have a say. The others only propose, and with no acceptor of their own beside them much less goes well by
+/// luck.
 fn three(members: usize) -> Rule {
     Rule::Groups(vec![(0..members).map(|member| (member as Member, u64::from(member < 3))).collect()])
 }
@@ -64,14 +102,11 @@ fn groups(random: &mut Random, members: usize) -> Rule {
 impl Trial for PaxosTrial {
     fn plan(&self, seed: u64) -> Plan {
         let mut random = Random::new(seed);
-        let Setup { members, stubborn_for: span, .. } = self.setup(&mut random);
+        let Setup { members, stubborn_for: span, eager, .. } = self.setup(&mut random);
         let shape = Shape { servers: members, nodes: members, span, faults_max: 16, wipes_max: 0 };
         let mut plan = Plan::draw(&mut random, self.profile, &shape);
-        if self.profile != Profile::Calm && random.chance(50) {
-            // The first decision is the one that matters; this makes it take many tries, whose messages meet.
-            let fault = Fault::Loss { percent: 20 + random.below(30) };
-            plan.faults.insert(0, Planned { begin: 0, end: span, fault });
-        }
+        plan.faults.extend(self.weather(&mut random, members, span, eager));
+        plan.faults.sort_by_key(|planned| planned.begin);
         plan
     }
 

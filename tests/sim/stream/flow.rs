@@ -36,7 +36,7 @@ struct Chunk {
 
 impl Flow {
     /// Bytes that have not arrived.
-    pub(super) fn len(&self) -> usize {
+    pub(super) fn unsent_len(&self) -> usize {
         self.len
     }
 
