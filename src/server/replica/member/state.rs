@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use ids::Zxid;
-use tree::loader::TreeLoader;
+use tree::loader::{Source, TreeLoader};
 use tree::snapshot::SnapshotHead;
 use tree::tree::Tree;
 use zab::message::{LinkId, Packet};
@@ -283,7 +283,7 @@ impl Replica {
             link,
             zxid,
             decoder: Decoder::new(),
-            loader: Some(TreeLoader::new(self.tree.borrow().seed(), options, 0)),
+            loader: Some(TreeLoader::of(Source::Leader, self.tree.borrow().seed(), options, 0)),
             passed: 0,
             tree: None,
         };
