@@ -212,7 +212,12 @@ pub enum ToServe {
     /// The log has caught up: clients may be read again.
     Relief,
     /// What this server is to clients from now on. Without a leader it closes their connections.
-    Stands(Mode),
+    Stands {
+        /// What.
+        mode: Mode,
+        /// The configuration for `/zookeeper/config`: version, text and time, ms since 1970.
+        config: Option<(Zxid, Arc<str>, i64)>,
+    },
     /// Another tree takes the place of this core's. Nobody is being served.
     Replace(Arc<Tree>),
     /// The same, said to a core that shares the replica's tree: it is there already.

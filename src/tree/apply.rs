@@ -9,7 +9,8 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use ids::SessionId;
+use bytes::Bytes;
+use ids::{SessionId, Zxid};
 
 use crate::acl::AclList;
 use crate::code::Code;
@@ -20,7 +21,7 @@ use crate::path;
 use crate::prep::is_special;
 use crate::request::CreateKind;
 use crate::stat::Stat;
-use crate::tree::{NewNode, Tree};
+use crate::tree::{CONFIG, NewNode, Tree};
 use crate::txn::{CreateTxn, SetDataTxn, Txn, TxnOp};
 use crate::znode::{NONE, NodeId};
 
@@ -104,6 +105,16 @@ impl Tree {
             effects.set_digest_mismatch(expected, self.digest());
         }
         result
+    }
+
+    /// Every member of an ensemble writes the configuration that it knows to be committed into its own tree, without a
+    /// transaction, as ZooKeeper does when it begins to serve: digests leave that node out. `version` is the
+    /// configuration's, which stands in for the zxid.
+    pub fn set_config(&mut self, text: &str, version: Zxid, time: i64) {
+        let header = Header { session: SessionId::NONE, zxid: version.to_wire(), time };
+        let data = Some(Bytes::copy_from_slice(text.as_bytes()));
+        let set = SetDataTxn { path: CONFIG.into(), data, version: -1 };
+        self.set_data(header, &set, &mut Effects::deaf()).expect("the node is built in and cannot be deleted");
     }
 
     fn apply_multi<'t>(&mut self, header: Header, ops: &'t [TxnOp], effects: &mut Effects) -> OpResult<'t> {

@@ -55,7 +55,12 @@ impl Frontend {
             }
             // The end of the turn sees to it.
             ToServe::Relief => {}
-            ToServe::Stands(mode) => self.stand(mode),
+            ToServe::Stands { mode, config } => {
+                if let Some((version, text, time)) = config {
+                    self.tree.borrow_mut().set_config(&text, version, time);
+                }
+                self.stand(mode);
+            }
             ToServe::Replace(tree) => {
                 self.tree.borrow_mut().clone_from(&tree);
                 self.digests.clear();

@@ -73,6 +73,10 @@ pub struct Member {
     me: Sid,
     peer: Peer,
     config: Arc<EnsembleConfig>,
+    /// As it stands in `/zookeeper/config`.
+    config_text: Arc<str>,
+    /// The calendar at the last look, ms since 1970.
+    wall: Millis,
     switchboard: Switchboard,
     todo: VecDeque<Action>,
     link: Outlet<ToLink>,
@@ -112,6 +116,8 @@ impl Member {
         Member {
             me,
             peer: Peer::new(start),
+            config_text: config.to_text().into(),
+            wall: Millis::default(),
             switchboard: ballots::switchboard(me, &config, now),
             config,
             todo: VecDeque::new(),
@@ -155,7 +161,7 @@ impl Member {
     /// The protocol's clock: time in which this member has listened.
     fn now(&mut self, now: Now) -> Millis {
         let passed = now.monotonic.to_i64() - self.looked.to_i64();
-        self.looked = now.monotonic;
+        (self.looked, self.wall) = (now.monotonic, now.wall);
         self.clock = self.clock.plus(passed.clamp(0, ATTENTION_MS));
         self.clock
     }
@@ -297,7 +303,7 @@ impl Replica {
             self.owners.clear();
             self.held.clear();
             self.expired.clear();
-            self.tell_all(|| ToServe::Stands(Mode::Idle));
+            self.tell_all(|| ToServe::Stands { mode: Mode::Idle, config: None });
             return;
         }
         member.opens_at = Some(member.peer.history().committed());
@@ -322,7 +328,14 @@ impl Replica {
             Standing::Learning { .. } if member.config.voters().contains(&member.me) => Mode::Follower,
             Standing::Learning { .. } => Mode::Observer,
         };
-        self.tell_all(|| ToServe::Stands(mode));
+        let member = self.member_mut();
+        let version = Zxid::from_u64(member.config.version());
+        let config = Some((version, Arc::clone(&member.config_text), member.wall.to_i64()));
+        if self.applies {
+            let (text, time) = (Arc::clone(&self.member_mut().config_text), self.member_mut().wall.to_i64());
+            self.tree.borrow_mut().set_config(&text, version, time);
+        }
+        self.tell_all(|| ToServe::Stands { mode, config: config.clone() });
     }
 
     fn tell_all(&self, message: impl Fn() -> ToServe) {
