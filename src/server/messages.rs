@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ids::{Millis, SessionId, Xid, Zxid};
+use ids::{Millis, SessionId, Sid, Xid, Zxid};
 use net::opcode::OpCode;
 use tree::acl::Identity;
 use tree::code::Code;
@@ -396,8 +396,78 @@ pub struct ReplicaFacts {
     pub outstanding: usize,
     /// Whether the log takes writes.
     pub has_room: bool,
+    /// What a member knows of its ensemble.
+    pub ensemble: Option<EnsembleFacts>,
     /// `dump`: sessions by the time at which they expire (monotonic).
     pub expiries: Vec<(Millis, Vec<SessionId>)>,
+}
+
+/// What a member knows of its ensemble.
+#[derive(Clone, Debug)]
+pub struct EnsembleFacts {
+    /// ZooKeeper's words for what it does.
+    pub peer_state: &'static str,
+    /// How many vote.
+    pub quorum_size: usize,
+    /// The last epoch whose history it took over.
+    pub epoch: u32,
+    /// Whom it follows, or itself.
+    pub leader: Option<Sid>,
+    /// How often it has looked for a leader.
+    pub elections: u64,
+    /// Syncs that wait.
+    pub pending_syncs: usize,
+    /// The leader's record of the others.
+    pub members: Vec<MemberFacts>,
+}
+
+/// What a leader knows of another member.
+#[derive(Clone, Copy, Debug)]
+pub struct MemberFacts {
+    /// Who.
+    pub sid: Sid,
+    /// Whether it only observes.
+    pub is_observer: bool,
+    /// In a word.
+    pub state: MemberState,
+    /// The last transaction that it is known to have.
+    pub last: Zxid,
+    /// Transactions that it is behind.
+    pub lag_zxids: u64,
+    /// For how long it has acknowledged nothing of them, ms.
+    pub lag_ms: i64,
+    /// When it was last heard, ms ago.
+    pub seen_ms: i64,
+}
+
+/// How a member does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MemberState {
+    /// In step.
+    Up,
+    /// Connected, and behind.
+    Lagging,
+    /// Not connected.
+    Down,
+}
+
+impl MemberState {
+    /// As `mntr` says it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            MemberState::Up => "up",
+            MemberState::Lagging => "lagging",
+            MemberState::Down => "down",
+        }
+    }
+}
+
+impl MemberFacts {
+    /// Of a member that is not connected.
+    pub const fn down(sid: Sid, is_observer: bool) -> MemberFacts {
+        let state = MemberState::Down;
+        MemberFacts { sid, is_observer, state, last: Zxid::ZERO, lag_zxids: 0, lag_ms: 0, seen_ms: -1 }
+    }
 }
 
 impl Weigh for ToReplica {

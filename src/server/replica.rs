@@ -293,6 +293,7 @@ impl Replica {
             sessions: self.sessions.len(),
             outstanding: self.outstanding.len(),
             has_room: self.log.room() != Room::Out,
+            ensemble: self.ensemble_facts(),
             expiries: self.sessions.buckets().filter(|_| is_dump).map(|(due, ids)| (due, ids.collect())).collect(),
         };
         if word == Word::Srst {

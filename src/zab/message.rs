@@ -1,7 +1,7 @@
 //! What members say to each other on the quorum port, as far as agreement is concerned.
 //!
-//! Absent     bytes (the server's codec), and what rides on the same connections for sessions: forwarded requests,
-//!            revalidation, sync. Those never come here.
+//! Absent     bytes (the server's codec), and what rides on the same connections for sessions: forwarded requests and
+//!            revalidation. Those never come here.
 
 use alloc::boxed::Box;
 
@@ -111,6 +111,8 @@ pub enum Packet {
         /// The transaction.
         entry: Bytes,
     },
+    /// SYNC: everything that was proposed before the learner asked for it is committed.
+    Sync,
     /// PING of the leader: I am alive, and this was proposed last.
     Ping {
         /// The last proposal.
@@ -153,6 +155,7 @@ impl Packet {
             Packet::CommitAndActivate { .. } => "COMMITANDACTIVATE",
             Packet::Inform { .. } => "INFORM",
             Packet::InformAndActivate { .. } => "INFORMANDACTIVATE",
+            Packet::Sync => "SYNC",
             Packet::Ping { .. } | Packet::Pong { .. } => "PING",
         }
     }

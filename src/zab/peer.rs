@@ -313,6 +313,13 @@ impl Peer {
         }
     }
 
+    /// A learner asks to be told when everything proposed so far is committed: SYNC.
+    pub fn on_sync(&mut self, link: LinkId, out: &mut Outbox) {
+        if let Part::Leading(leader) = &mut self.part {
+            leader.on_sync(&self.history, link, out);
+        }
+    }
+
     /// The leader's next proposal. `flush` sends what was proposed in a turn.
     ///
     /// # Panics

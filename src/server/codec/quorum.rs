@@ -410,6 +410,7 @@ fn outgoing_zab(packet: &Packet) -> Outgoing<'_> {
             Outgoing { data, ..Outgoing::bare(kind::NEW_LEADER, epoch_start(*epoch)) }
         }
         Packet::UpToDate => Outgoing::bare(kind::UP_TO_DATE, NO_ZXID),
+        Packet::Sync => Outgoing::bare(kind::SYNC, 0),
         Packet::Proposal { zxid, entry } => Outgoing::entry(kind::PROPOSAL, *zxid, entry),
         Packet::Inform { zxid, entry } => Outgoing::entry(kind::INFORM, *zxid, entry),
         Packet::Ack { zxid } => Outgoing::bare(kind::ACK, zxid.to_wire()),

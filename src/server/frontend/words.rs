@@ -12,7 +12,7 @@ use super::super::admin::Word;
 use super::super::admin::dates::java_date;
 use super::super::admin::host;
 use super::super::admin::report::{self, Bucket, ConnFacts, SessionFacts, Summary, VERSION_TEXT};
-use super::super::messages::{ConnId, ServeFacts};
+use super::super::messages::{ConnId, EnsembleFacts, MemberState, ServeFacts};
 use super::super::metrics::{decimal_text, line};
 use super::super::replica::Now;
 use super::super::replica::member::Mode;
@@ -234,9 +234,42 @@ impl Frontend {
         }
         let drop_probability = survey.serve.iter().map(|core| core.drop_probability).fold(0.0, f64::max);
         line(&mut out, "", "connection_drop_probability", decimal_text(drop_probability));
+        if let Some(ensemble) = &replica.ensemble {
+            write_ensemble(&mut out, ensemble);
+        }
         write_quotas(&mut out, &tree);
         metrics.write_mntr(&mut out);
         out
+    }
+}
+
+/// ZooKeeper's gauges of a member, and the leader's record of each other one.
+fn write_ensemble(out: &mut String, ensemble: &EnsembleFacts) {
+    let count = |is_observer: bool| {
+        let in_step = ensemble.members.iter().filter(|member| member.state != MemberState::Down);
+        in_step.filter(|member| member.is_observer == is_observer).count()
+    };
+    line(out, "", "peer_state", ensemble.peer_state);
+    line(out, "", "quorum_size", ensemble.quorum_size);
+    line(out, "", "current_epoch", ensemble.epoch);
+    line(out, "", "leader_id", ensemble.leader.map_or(-1, |leader| leader.to_u64().cast_signed()));
+    line(out, "", "looking_count", ensemble.elections);
+    line(out, "", "pending_syncs", ensemble.pending_syncs);
+    if ensemble.members.is_empty() {
+        return;
+    }
+    line(out, "", "learners", count(false) + count(true));
+    line(out, "", "followers", count(false));
+    line(out, "", "synced_followers", count(false));
+    line(out, "", "synced_observers", count(true));
+    line(out, "", "synced_non_voting_followers", 0);
+    for member in &ensemble.members {
+        let name = |what: &str| format!("member_{}_{what}", member.sid.to_u64());
+        line(out, "", &name("state"), member.state.name());
+        line(out, "", &name("last_zxid"), member.last);
+        line(out, "", &name("lag_zxids"), member.lag_zxids);
+        line(out, "", &name("lag_ms"), member.lag_ms);
+        line(out, "", &name("last_seen_ms"), member.seen_ms);
     }
 }
 

@@ -6,6 +6,8 @@
 //! Bound      `WINDOW_BYTES` on their way to one learner. Who does not keep up is served from the disk later, and costs
 //!            the others nothing.
 
+use alloc::collections::VecDeque;
+
 use ids::{Epoch, Millis, Sid, Zxid};
 
 use crate::history::History;
@@ -14,6 +16,9 @@ use crate::outbox::{Action, Outbox};
 
 /// Bytes that may be on their way to one learner before the link has to say that it has sent them.
 pub const WINDOW_BYTES: usize = 4 << 20;
+
+/// Syncs of one learner that may be open at once.
+const SYNCS_MAX: usize = 1 << 16;
 
 /// What a packet costs besides its payload: its head, and the memory that it waits in.
 const PACKET_COST_BYTES: usize = 64;
@@ -71,6 +76,8 @@ pub struct Handler {
     /// Something is being read from the log on disk for it.
     is_reading: bool,
     in_window: usize,
+    /// The last proposal before each sync that it has asked for and not been answered.
+    syncs: VecDeque<Zxid>,
 }
 
 impl Handler {
@@ -94,6 +101,7 @@ impl Handler {
             ping_at: now,
             is_reading: false,
             in_window: 0,
+            syncs: VecDeque::new(),
         }
     }
 
@@ -108,6 +116,28 @@ impl Handler {
         assert!(self.is_reading, "nothing was asked for");
         self.is_reading = false;
         (self.sent, self.sent_commit) = (self.sent.max(upto), self.sent_commit.max(upto));
+    }
+
+    /// It wants to know when everything up to `last` is committed. False when too many of its wishes are open.
+    ///
+    /// The answer has its place among the commits, since a Java learner takes answers in the order of its requests: one
+    /// that a later commit overtakes would leave all its clients waiting for ever.
+    pub fn sync(&mut self, link: LinkId, last: Zxid, out: &mut Outbox) -> bool {
+        self.syncs.push_back(last);
+        self.answer_syncs(link, out);
+        self.syncs.len() <= SYNCS_MAX
+    }
+
+    /// Answers what the last commit sent has made true.
+    fn answer_syncs(&mut self, link: LinkId, out: &mut Outbox) {
+        while self.syncs.pop_front_if(|last| *last <= self.sent_commit).is_some() {
+            out.push(Action::Send { link, packet: Packet::Sync });
+        }
+    }
+
+    /// The last that may be sent as committed before a sync has to be answered.
+    fn sync_bound(&self, upto: Zxid) -> Zxid {
+        self.syncs.front().map_or(upto, |last| upto.min(*last))
     }
 
     /// Whether the disk is being read for it.
@@ -131,6 +161,7 @@ impl Handler {
         if self.stage != Stage::Streaming || self.is_reading {
             return false;
         }
+        self.answer_syncs(link, out);
         if self.sent < history.before() {
             if !self.is_stopped() {
                 self.read_from_disk(link, history, base, out);
@@ -148,7 +179,7 @@ impl Handler {
     }
 
     fn read_from_disk(&mut self, link: LinkId, history: &History, base: Zxid, out: &mut Outbox) {
-        let upto = base.min(history.durable());
+        let upto = self.sync_bound(base.min(history.durable()));
         assert!(upto > self.sent, "what is forgotten is committed and on disk");
         self.is_reading = true;
         out.push(Action::SendHistory { link, after: self.sent, upto, as_inform: self.is_observer });
@@ -169,12 +200,18 @@ impl Handler {
         true
     }
 
-    /// Our own kind takes a commit for everything up to it; Java wants each.
+    /// Commits of what was proposed, each sync answered in its place.
     fn send_commits(&mut self, link: LinkId, history: &History, base: Zxid, out: &mut Outbox) {
-        let upto = base.min(self.sent);
-        if upto <= self.sent_commit {
-            return;
+        let limit = base.min(self.sent);
+        while self.sent_commit < limit {
+            self.commit_upto(link, history, self.sync_bound(limit), out);
+            self.answer_syncs(link, out);
         }
+    }
+
+    /// Our own kind takes a commit for everything up to it; Java wants each.
+    fn commit_upto(&mut self, link: LinkId, history: &History, upto: Zxid, out: &mut Outbox) {
+        assert!(upto > self.sent_commit, "what is behind a sync's place was answered");
         if self.is_ringkeeper {
             out.push(Action::Send { link, packet: Packet::Commit { zxid: upto } });
         } else {
@@ -195,6 +232,7 @@ impl Handler {
             self.in_window += entry.len() + PACKET_COST_BYTES;
             (self.sent, self.sent_commit) = (*zxid, *zxid);
             out.push(Action::Send { link, packet: Packet::Inform { zxid: *zxid, entry: entry.clone() } });
+            self.answer_syncs(link, out);
         }
         true
     }

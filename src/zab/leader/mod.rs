@@ -333,6 +333,15 @@ impl Leader {
         }
     }
 
+    /// A learner that is in step asks to be told when everything proposed so far is committed.
+    pub fn on_sync(&mut self, history: &History, link: LinkId, out: &mut Outbox) {
+        let last = history.last();
+        let Some(handler) = self.handlers.get_mut(&link).filter(|handler| handler.is_serving) else { return };
+        if !handler.sync(link, last, out) {
+            self.close(link, CloseReason::TooMany, out);
+        }
+    }
+
     /// A link has room again.
     pub fn on_drained(&mut self, history: &mut History, link: LinkId, out: &mut Outbox) {
         if let Some(handler) = self.handlers.get_mut(&link) {

@@ -407,3 +407,26 @@ fn a_follower_that_was_brought_up_to_date_owes_nothing() {
     let epochs = world.nodes[&2].peer.epochs();
     assert_eq!(epochs.current, Epoch::new(2), "nobody has lost its place for an acknowledgement that never comes");
 }
+
+/// A Java follower waited for ever when a later commit overtook the answer to a sync.
+#[test]
+fn the_answer_to_a_sync_has_its_place_among_the_commits() {
+    let mut world = started(3);
+    let first = world.propose(1);
+    let link = world.nodes[&3].peer.handlers().find(|(_, handler)| handler.sid == Sid::new(1)).unwrap().0;
+    world.act(3, |peer, _, out| peer.on_sync(link, out));
+    let second = world.propose(2);
+    // Both are committed by one word of the disks.
+    world.packets.retain(|(to, _)| to.0 != 1);
+    let mut out = Outbox::new();
+    let leader = world.nodes.get_mut(&3).unwrap();
+    leader.peer.on_durable(second, Millis::new(0), &mut out);
+    let other = leader.peer.handlers().find(|(_, handler)| handler.sid == Sid::new(2)).unwrap().0;
+    leader.peer.on_packet(other, Packet::Ack { zxid: second }, Millis::new(0), &mut out);
+    let to_first = |action: &Action| match action {
+        Action::Send { link: to, packet } if *to == link => Some(packet.clone()),
+        _ => None,
+    };
+    let sent: Vec<Packet> = out.iter().filter_map(to_first).collect();
+    assert_eq!(sent, [Packet::Commit { zxid: first }, Packet::Sync, Packet::Commit { zxid: second }]);
+}

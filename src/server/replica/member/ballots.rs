@@ -48,6 +48,10 @@ pub fn switchboard(me: Sid, config: &EnsembleConfig, now: ids::Millis) -> Switch
 impl Replica {
     /// The protocol has something to say to a member.
     pub(super) fn notify(&mut self, to: Sid, notification: Notification, now: Now) {
+        // Nobody must elect a member that is about to go.
+        if self.member_mut().is_stopping {
+            return;
+        }
         self.switch(now, |switchboard, clock, out| switchboard.on_send(to, notification, clock, out));
     }
 

@@ -131,7 +131,11 @@ impl Replica {
         }
         match direction {
             Direction::FromLeader => !self.has_log_room(),
-            Direction::FromLearner => self.leads() && (self.must_wait() || !self.held.is_empty() || self.log.is_full()),
+            Direction::FromLearner => {
+                // Requests that come while the last of the history is being applied wait for the moment.
+                let is_opening = self.member_mut().opens_at.is_some();
+                is_opening || (self.leads() && (self.must_wait() || !self.held.is_empty() || self.log.is_full()))
+            }
         }
     }
 

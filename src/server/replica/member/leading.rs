@@ -17,7 +17,6 @@ use super::super::super::codec;
 use super::super::super::codec::quorum::{ForwardedRequest, PeerPacket};
 use super::super::super::messages::{Asked, Origin, ToServe};
 use super::super::{Holder, Now, Order, Replica};
-use super::Syncing;
 
 impl Replica {
     /// Everything committed is applied: from here on this replica decides. Sessions get their full timeout anew.
@@ -64,7 +63,7 @@ impl Replica {
         }
         let session = request.session;
         match OpCode::from_wire(request.opcode) {
-            Some(OpCode::Sync) => self.sync_behind(Syncing::There(link)),
+            Some(OpCode::Sync) => self.tell_peer(now, |peer, _, out| peer.on_sync(link, out)),
             Some(OpCode::CreateSession) => self.open_for(link, request, now),
             Some(OpCode::CloseSession) => {
                 if self.sessions.standing(session) == SessionStanding::Open {
@@ -126,44 +125,31 @@ impl Replica {
         self.order(decoded, &order, now);
     }
 
-    /// A sync is through when everything that was proposed before it is.
+    /// A sync of a client here is through when everything that was proposed before it is.
     pub(in super::super) fn sync_here(&mut self, asked: Asked) {
-        self.sync_behind(Syncing::Here(asked));
-    }
-
-    fn sync_behind(&mut self, who: Syncing) {
         let upto = self.prepared;
-        self.wait_for_announced(upto, who);
+        self.tell_synced_behind(upto, asked);
     }
 
     /// A client here is told behind everything up to `upto`.
-    pub(super) fn synced_behind(&mut self, upto: Zxid, origin: Origin, ticket: u32) {
-        self.wait_for_announced(upto, Syncing::Here(Asked { origin, ticket }));
-    }
-
-    fn wait_for_announced(&mut self, upto: Zxid, who: Syncing) {
+    pub(super) fn tell_synced_behind(&mut self, upto: Zxid, asked: Asked) {
         if self.outstanding.is_empty() || upto <= self.announced {
-            return self.tell_synced(who);
+            return self.tell_synced(asked);
         }
-        self.member_mut().syncs.push_back((upto, who));
+        self.member_mut().syncs.push_back((upto, asked));
     }
 
     /// Tells everybody whose sync is through.
     pub(in super::super) fn tell_all_synced(&mut self) {
         let announced = self.announced;
         while let Some(member) = self.member.as_mut()
-            && let Some((_, who)) = member.syncs.pop_front_if(|(upto, _)| *upto <= announced)
+            && let Some((_, asked)) = member.syncs.pop_front_if(|(upto, _)| *upto <= announced)
         {
-            self.tell_synced(who);
+            self.tell_synced(asked);
         }
     }
 
-    fn tell_synced(&mut self, who: Syncing) {
-        match who {
-            Syncing::Here(Asked { origin, ticket }) => {
-                self.tell(origin.core, ToServe::Synced { conn: origin.conn, ticket });
-            }
-            Syncing::There(link) => self.member_mut().wires.send(link, &PeerPacket::Sync),
-        }
+    fn tell_synced(&mut self, Asked { origin, ticket }: Asked) {
+        self.tell(origin.core, ToServe::Synced { conn: origin.conn, ticket });
     }
 }

@@ -176,8 +176,8 @@ impl Replica {
 
     /// The oldest sync that was forwarded is through: everything committed before it has come.
     pub(super) fn on_synced(&mut self) {
-        if let Some(Asked { origin, ticket }) = self.member_mut().forwarded_syncs.pop_front() {
-            self.synced_behind(self.committed, origin, ticket);
+        if let Some(asked) = self.member_mut().forwarded_syncs.pop_front() {
+            self.tell_synced_behind(self.committed, asked);
         }
     }
 }

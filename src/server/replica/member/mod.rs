@@ -8,6 +8,7 @@
 //! Absent     sockets and files. What is here replays from its messages: the simulator runs it.
 
 mod ballots;
+mod facts;
 mod hear;
 mod leading;
 mod learning;
@@ -39,6 +40,9 @@ use wires::Wires;
 /// longer, its peers have not been silent: it has not listened.
 const ATTENTION_MS: i64 = 100;
 
+/// Counter at which a leader gives up its epoch for the next one, long before the counter's end.
+const ROLL_OVER_AT: u32 = 0xf000_0000;
+
 /// What a member is made of.
 pub struct MemberParts {
     /// Its id.
@@ -57,15 +61,6 @@ pub struct MemberParts {
     pub dial_timeout_ms: u32,
     /// To the sockets.
     pub link: Outlet<ToLink>,
-}
-
-/// Who waits for a sync.
-#[derive(Clone, Copy, Debug)]
-enum Syncing {
-    /// A client of this member.
-    Here(Asked),
-    /// A learner, for one of its own.
-    There(LinkId),
 }
 
 /// See the head of the file.
@@ -100,12 +95,15 @@ pub struct Member {
     /// Timeouts of sessions whose connections are here, ms, and those heard of since the last word to the leader.
     timeouts: HashMap<SessionId, i32>,
     touched: HashMap<SessionId, i32>,
-    /// Syncs that wait for a commit, at the leader.
-    syncs: VecDeque<(Zxid, Syncing)>,
+    /// Syncs of clients here that wait until what was committed is announced.
+    syncs: VecDeque<(Zxid, Asked)>,
     state: state::Transfers,
     /// Decoded from the packet under way: what it has the log append.
     staged: Option<tree::txn::Txn>,
     is_stopping: bool,
+    /// Elections that were begun.
+    elections: u64,
+    record: facts::Record,
 }
 
 impl Member {
@@ -140,6 +138,8 @@ impl Member {
             state: state::Transfers::default(),
             staged: None,
             is_stopping: false,
+            elections: 0,
+            record: facts::Record::default(),
         }
     }
 
@@ -212,13 +212,17 @@ impl Replica {
             Action::SendSnapshot { link } => self.send_state(link, now),
             Action::Deliver { upto } => self.committed = self.committed.max(upto),
             Action::Stand(standing) => self.stand(standing),
-            Action::Tell(news) => tell(&news),
+            Action::Tell(news) => {
+                self.member_mut().elections += u64::from(matches!(news, News::Looking { .. }));
+                tell(&news);
+            }
         }
     }
 
     fn send(&mut self, link: LinkId, packet: Packet) {
         let member = self.member_mut();
         let packet = match packet {
+            Packet::Sync => PeerPacket::Sync,
             Packet::Pong { last } => PeerPacket::Pong { last, touched: member.take_touched() },
             packet => PeerPacket::Zab(packet),
         };
@@ -276,6 +280,11 @@ impl Replica {
         self.tell_peer(now, |peer, clock, out| peer.on_tick(clock, out));
         self.go_on_with_state(now);
         self.hear_all(now);
+        self.look_at_members(now);
+        if self.leads() && self.prepared.counter() >= ROLL_OVER_AT {
+            tracing::warn!("the epoch's zxids come to their end; another epoch is begun");
+            self.tell_peer(now, |peer, clock, out| peer.resign(clock, out));
+        }
     }
 
     /// The end of a turn: proposals go out, and bytes.
