@@ -4,8 +4,8 @@
 //! Invariant  bytes come from clients, from a log or from another server: what is not understood is a `DecodeError`,
 //!            never a panic. Encoding cannot fail.
 
-pub mod quorum;
 pub mod election;
+pub mod quorum;
 pub mod reply;
 pub mod request;
 pub mod snapshot;

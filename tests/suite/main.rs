@@ -11,6 +11,7 @@ mod curator;
 mod defects;
 mod differential;
 mod ensemble;
+mod ensemble_clients;
 mod four_letter;
 mod kazoo;
 mod kill9;

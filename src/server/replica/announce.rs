@@ -48,7 +48,8 @@ impl Replica {
         self.handle_held(now);
         self.look_behind();
         let mut count = 0;
-        while count < ANNOUNCE_TURN_MAX && self.outstanding.front().is_some_and(|first| first.txn.zxid <= self.committed)
+        while count < ANNOUNCE_TURN_MAX
+            && self.outstanding.front().is_some_and(|first| first.txn.zxid <= self.committed)
         {
             self.announce_first(now);
             count += 1;
@@ -160,7 +161,9 @@ impl Replica {
 
     /// Whether everything that was said is on its way.
     pub fn is_drained(&self) -> bool {
-        self.log.is_drained() && self.serve.iter().all(Outlet::is_drained) && self.member.as_ref().is_none_or(|member| member.link().is_drained())
+        self.log.is_drained()
+            && self.serve.iter().all(Outlet::is_drained)
+            && self.member.as_ref().is_none_or(|member| member.link().is_drained())
     }
 
     /// Nothing follows: every serving core, the link and the log are told so, behind everything else.

@@ -103,9 +103,5 @@ impl Replica {
 
 /// Zxids between two places; across epochs those of the later one, as the earlier one's end is not known here.
 fn lag(last: Zxid, end: Zxid) -> u64 {
-    if last.epoch() == end.epoch() {
-        end.to_u64().saturating_sub(last.to_u64())
-    } else {
-        u64::from(end.counter())
-    }
+    if last.epoch() == end.epoch() { end.to_u64().saturating_sub(last.to_u64()) } else { u64::from(end.counter()) }
 }

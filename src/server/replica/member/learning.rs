@@ -51,11 +51,7 @@ impl Member {
     ///
     /// # Errors
     /// A request before it got no transaction, which no leader may do: the client cannot be answered any more.
-    pub(in super::super) fn take_forwarded(
-        &mut self,
-        session: SessionId,
-        cxid: Xid,
-    ) -> Result<Option<Asked>, Asked> {
+    pub(in super::super) fn take_forwarded(&mut self, session: SessionId, cxid: Xid) -> Result<Option<Asked>, Asked> {
         let Some(waiting) = self.forwarded.get_mut(&session) else { return Ok(None) };
         let Some(at) = waiting.iter().position(|(waiting, _)| *waiting == cxid) else { return Ok(None) };
         let (_, asked) = waiting.drain(..=at).next_back().expect("one was found");

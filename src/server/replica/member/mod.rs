@@ -358,9 +358,9 @@ impl Replica {
 
     /// Whether this replica gives writes their order.
     pub(super) fn leads(&self) -> bool {
-        self.member.as_ref().is_none_or(|member| {
-            matches!(member.standing, Standing::Leading { .. }) && member.opens_at.is_none()
-        })
+        self.member
+            .as_ref()
+            .is_none_or(|member| matches!(member.standing, Standing::Leading { .. }) && member.opens_at.is_none())
     }
 
     /// Gives up a leadership before a planned stop, so that the others need not find out.
@@ -410,7 +410,9 @@ fn tell(news: &News) {
     match news {
         News::Looking { last, epoch } => tracing::info!(%last, epoch = epoch.to_u32(), "looking for a leader"),
         News::Elected { leader } => tracing::info!(leader = leader.to_u64(), "a leader is elected"),
-        News::EpochBegins { epoch } => tracing::info!(epoch = epoch.to_u32(), "a quorum has promised; a new epoch begins"),
+        News::EpochBegins { epoch } => {
+            tracing::info!(epoch = epoch.to_u32(), "a quorum has promised; a new epoch begins")
+        }
         News::Syncing { learner, from, by } => {
             tracing::info!(learner = learner.to_u64(), %from, by, "bringing a learner up to date");
         }

@@ -186,8 +186,7 @@ impl Replica {
         let link = sending.link;
         let is_done = loop {
             let encoder = &mut sending.encoder;
-            let progress =
-                self.tree.borrow_mut().snapshot_step(SLICE_NODES, |item| snapshots::encode(item, encoder));
+            let progress = self.tree.borrow_mut().snapshot_step(SLICE_NODES, |item| snapshots::encode(item, encoder));
             if progress.done {
                 break true;
             }
