@@ -233,6 +233,16 @@ impl Election {
                 self.send(from, self.proposal, self.round, out);
             }
             self.count(from, notification, now, out);
+            // One of ours that began to look a moment after us has dropped our vote, as it had a leader then. Java waits
+            // until it is sent again; nobody answers an answer, as the better of two votes is one.
+            let is_behind = self.state == PeerState::Looking
+                && notification.is_ringkeeper
+                && is_looking
+                && notification.round == self.round
+                && notification.vote < self.proposal;
+            if is_behind {
+                self.send(from, self.proposal, self.round, out);
+            }
         }
         self.check();
     }

@@ -203,11 +203,12 @@ impl Switchboard {
         peer.is_dialling = false;
         peer.has_knocked = false;
         peer.failures = 0;
-        peer.tell_reachable(sid, true, out);
         if sid < self.me {
+            peer.tell_reachable(sid, true, out);
             out.push(SwitchboardAction::Introduce { conn });
             peer.attach(conn, now, out);
         } else {
+            // That a knock is taken says little (see `on_closed`); a server that lives dials back.
             // A knock makes it drop what connection we have; without need we hang up in silence.
             if peer.link.is_none() {
                 out.push(SwitchboardAction::Introduce { conn });
@@ -288,6 +289,11 @@ impl Switchboard {
         let Some(sid) = self.sid_of(conn) else { return };
         let Some(peer) = self.peers.get_mut(&sid) else { return };
         let Some(link) = peer.link.take() else { return };
+        if !peer.is_stranger() {
+            // A process that is being killed still accepts connections for a while: nobody waits for a server whose
+            // connection is gone before there is another that lasts, or it is heard.
+            peer.tell_reachable(sid, false, out);
+        }
         if self.is_looking && !peer.is_stranger() {
             // A young connection may have been replaced by one that we are just about to accept; a knock would undo it.
             let is_settled = now >= link.since.plus(SETTLED_AGE_MS);

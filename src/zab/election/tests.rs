@@ -395,6 +395,15 @@ fn among_ourselves_nobody_waits_once_all_agree() {
     assert_eq!(probe.hears(2, &agreed).elected(), Some((3, 1)));
 }
 
+/// Who still had a leader when our vote came has dropped it, and would hear it again after 200 ms only.
+#[test]
+fn who_votes_worse_than_we_have_told_it_is_told_again() {
+    let mut probe = Probe::looking(2);
+    probe.hears(1, &ours(looking(vote(1, 1, 5), 1)));
+    assert_eq!(probe.told(), [(1, PeerState::Looking, vote(2, 1, 5), 1)]);
+    assert_eq!(probe.hears(3, &looking(vote(1, 1, 5), 1)).told(), [], "Java is not");
+}
+
 #[test]
 fn who_follows_already_has_voted() {
     let mut probe = Probe::looking(2);

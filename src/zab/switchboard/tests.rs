@@ -187,8 +187,8 @@ fn a_new_connection_begins_with_what_was_said_last() {
     probe.accepts(3, 7, &[]);
     probe.sends(3, 1);
     probe.wrote(7);
-    assert_eq!(probe.loses(7), []);
-    assert_eq!(probe.accepts(3, 8, &[]), [write(8, 1)]);
+    assert_eq!(probe.loses(7), [reachability(3, false)]);
+    assert_eq!(probe.accepts(3, 8, &[]), [reachability(3, true), write(8, 1)]);
     probe.sends(3, 2);
     assert_eq!(probe.accepts(3, 9, &[]), [close(8), write(9, 2)], "or with what was waiting");
 }
@@ -223,22 +223,22 @@ fn who_can_be_reached_is_told_when_it_changes() {
     assert_eq!(probe.accepts(3, 7, &[]), [reachability(3, true)]);
     probe.after(50);
     assert_eq!(probe.dialled(1, 8), [reachability(1, true), introduce(8)]);
-    assert_eq!(probe.loses(8), [dial(1)], "a lost connection may only have been replaced");
-    assert_eq!(probe.fails(1), [reachability(1, false)]);
+    assert_eq!(probe.loses(8), [reachability(1, false), dial(1)], "a dying process may still accept what follows");
+    assert_eq!(probe.fails(1), []);
 }
 
 #[test]
 fn a_lost_connection_is_made_again_only_while_we_look() {
     let mut probe = Probe::new();
     probe.accepts(3, 7, &[]);
-    assert_eq!((probe.loses(7), probe.waits()), (vec![], None));
+    assert_eq!((probe.loses(7), probe.waits()), (vec![reachability(3, false)], None));
     probe.accepts(3, 8, &[]);
     assert_eq!(probe.looks(true), [dial(1)]);
     probe.after(SETTLED_AGE_MS);
-    assert_eq!(probe.loses(8), [dial(3)], "one that has stood for long is not being replaced");
+    assert_eq!(probe.loses(8), [reachability(3, false), dial(3)], "one that has stood for long is not being replaced");
     probe.dialled(3, 9);
     probe.accepts(3, 10, &[]);
-    assert_eq!((probe.loses(10), probe.waits()), (vec![], Some(50)), "a young one may be");
+    assert_eq!((probe.loses(10), probe.waits()), (vec![reachability(3, false)], Some(50)), "a young one may be");
     assert_eq!(probe.after(50), [dial(3)]);
 }
 

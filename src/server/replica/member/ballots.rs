@@ -79,6 +79,7 @@ impl Replica {
         let member = self.member_mut();
         match action {
             SwitchboardAction::Dial { sid, address } => {
+                tracing::debug!(member = sid.to_u64(), "dialling for elections");
                 let wire = member.wires.next_id();
                 let name = format!("{}:{}", address.host, address.port).into();
                 let ballot = BallotWire { is_introduced: true, name, dialled: Some(sid), ..BallotWire::default() };
@@ -109,6 +110,7 @@ impl Replica {
                 }
             }
             SwitchboardAction::Reachability { sid, is_reachable } => {
+                tracing::debug!(member = sid.to_u64(), is_reachable, "for elections");
                 self.tell_peer(now, |peer, clock, out| peer.on_reachable(sid, is_reachable, clock, out));
             }
         }
@@ -136,6 +138,7 @@ impl Replica {
     /// The connection is gone, or was not made.
     pub(super) fn on_ballot_closed(&mut self, wire: WireId, now: Now) {
         let Some(ballot) = self.member_mut().ballots.remove(&wire) else { return };
+        tracing::debug!(peer = &*ballot.name, "a connection of the election port is gone");
         match ballot.dialled {
             Some(sid) => self.switch(now, |switchboard, clock, out| switchboard.on_dial_failed(sid, clock, out)),
             None => self.switch(now, |switchboard, clock, out| switchboard.on_closed(conn_of(wire), clock, out)),
@@ -198,6 +201,7 @@ impl Replica {
         let Some(notification) = decode_notification(body).ok().and_then(|wire| to_notification(&wire)) else {
             return tracing::debug!(from = from.to_u64(), "a notification that makes no sense");
         };
+        tracing::debug!(from = from.to_u64(), state = ?notification.state, vote = ?notification.vote, round = notification.round, "heard");
         self.tell_peer(now, |peer, clock, out| peer.on_notification(from, &notification, clock, out));
         self.look_whether_looking(now);
     }
