@@ -18,7 +18,7 @@ use std::time::Duration;
 use benches::host::{self, Host};
 use benches::report::Report;
 use benches::server::Program;
-use benches::{Setup, idle, latency, million, stall, throughput};
+use benches::{Setup, idle, latency, million, stall, three, throughput};
 use clap::{Parser, ValueEnum};
 
 /// Compares Ringkeeper with ZooKeeper 3.9.5, end to end.
@@ -71,6 +71,7 @@ enum Experiment {
     Million,
     Idle,
     Stall,
+    Three,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -118,6 +119,7 @@ fn compare(experiment: Experiment, programs: &[Program], setup: &Setup) -> io::R
                 Experiment::Million => million::round(program, setup, &mut report)?,
                 Experiment::Idle => idle::round(program, setup, &mut report)?,
                 Experiment::Stall => stall::round(program, setup, &mut report)?,
+                Experiment::Three => three::round(program, setup, &mut report)?,
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What the benches share: servers as processes, clients that load them, and figures with their spread.
 //!
-//! Flow       `cluster.rs` chooses experiments; each of `throughput`, `latency`, `million`, `idle` and `stall` starts
+//! Flow       `cluster.rs` chooses experiments; each of `throughput`, `latency`, `million`, `idle`, `stall` and `three` starts
 //!            servers (`server`), loads them (`fleet`, `client`) and puts what it saw into a `Report`.
 //! Invariant  a connection checks every reply's number and error code, so that no figure counts a failure.
 //! Absent     retries, reconnecting, pings: sessions here live shorter than their timeouts.
@@ -17,6 +17,7 @@ pub mod report;
 pub mod request;
 pub mod server;
 pub mod stall;
+pub mod three;
 pub mod throughput;
 
 use std::env;

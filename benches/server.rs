@@ -70,16 +70,39 @@ impl Server {
             .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
             .find(|address| TcpListener::bind(address).is_ok())
             .ok_or_else(|| io::Error::other("no free port"))?;
-        let config = format!(
-            "dataDir={}\nclientPort={}\ntickTime=2000\nmaxClientCnxns=0\nmaxSessionTimeout=600000\n\
-             admin.enableServer=false\n4lw.commands.whitelist=*\n{lines}\n",
-            directory.path().join("data").display(),
-            address.port(),
-        );
-        fs::write(directory.path().join("zoo.cfg"), config)?;
+        fs::write(directory.path().join("zoo.cfg"), config(&directory, address, lines))?;
         let mut server = Self { program: program.clone(), directory, address, child: None };
         server.restart()?;
         Ok(server)
+    }
+
+    /// Starts an ensemble of so many, and waits until every member serves.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub fn start_members(program: &Program, base: &Path, count: usize) -> io::Result<Vec<Self>> {
+        let mut ports = (20_000..32_000).filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
+        let mut port = || ports.next().ok_or_else(|| io::Error::other("no free port"));
+        let mut lines = "initLimit=10\nsyncLimit=5\n".to_owned();
+        let mut addresses = Vec::new();
+        for sid in 1..=count {
+            addresses.push(SocketAddr::from((Ipv4Addr::LOCALHOST, port()?)));
+            lines.push_str(&format!("server.{sid}=127.0.0.1:{}:{}\n", port()?, port()?));
+        }
+        let mut members = Vec::new();
+        for (sid, address) in (1..).zip(addresses) {
+            let directory = TempDir::with_prefix_in("ringkeeper-bench-", base)?;
+            let data = directory.path().join("data");
+            fs::create_dir(&data)?;
+            fs::write(data.join("myid"), format!("{sid}\n"))?;
+            fs::write(directory.path().join("zoo.cfg"), config(&directory, address, &lines))?;
+            let mut member = Self { program: program.clone(), directory, address, child: None };
+            member.spawn()?;
+            members.push(member);
+        }
+        let begin = Instant::now();
+        members.iter_mut().try_for_each(|member| member.wait_until_answering(begin).map(|_| ()))?;
+        Ok(members)
     }
 
     /// Starts it on what it has and gives the time from the process's start to the first answered request.
@@ -87,10 +110,19 @@ impl Server {
     /// # Errors
     /// As `start`.
     pub fn restart(&mut self) -> io::Result<Duration> {
+        let begin = Instant::now();
+        self.spawn()?;
+        self.wait_until_answering(begin)
+    }
+
+    fn spawn(&mut self) -> io::Result<()> {
         assert!(self.child.is_none(), "a running server is not started twice");
         let log = File::create(self.directory.path().join("server.log"))?;
-        let begin = Instant::now();
         self.child = Some(self.command().stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?);
+        Ok(())
+    }
+
+    fn wait_until_answering(&mut self, begin: Instant) -> io::Result<Duration> {
         loop {
             if self.is_answering().is_ok() {
                 return Ok(begin.elapsed());
@@ -207,6 +239,16 @@ impl Server {
     fn process_id(&self) -> u32 {
         self.child.as_ref().expect("only a running server is asked").id()
     }
+}
+
+/// Both programs get the same.
+fn config(directory: &TempDir, address: SocketAddr, lines: &str) -> String {
+    format!(
+        "dataDir={}\nclientPort={}\ntickTime=2000\nmaxClientCnxns=0\nmaxSessionTimeout=600000\n\
+         admin.enableServer=false\n4lw.commands.whitelist=*\n{lines}\n",
+        directory.path().join("data").display(),
+        address.port(),
+    )
 }
 
 impl Drop for Server {

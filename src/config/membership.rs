@@ -49,7 +49,7 @@ pub struct Membership {
     /// `ringkeeper.heartbeatMs`: how often a leader of our make says to learners of our make that it is there, ms. Default
     /// 30.
     pub heartbeat_ms: u32,
-    /// `ringkeeper.suspectAfterMs`: how long such members believe in each other without hearing anything, ms. Default 600,
+    /// `ringkeeper.suspectAfterMs`: how long such members believe in each other without hearing anything, ms. Default 500,
     /// at least three heartbeats.
     pub suspect_after_ms: u32,
 }

@@ -18,6 +18,6 @@ pub struct Limits {
 impl Default for Limits {
     /// ZooKeeper's sample configuration, and our own heartbeats.
     fn default() -> Limits {
-        Limits { tick_ms: 2000, init_ms: 20_000, sync_ms: 10_000, heartbeat_ms: 30, suspect_ms: 600 }
+        Limits { tick_ms: 2000, init_ms: 20_000, sync_ms: 10_000, heartbeat_ms: 30, suspect_ms: 500 }
     }
 }

@@ -17,5 +17,5 @@ pub(super) const KEYS: &[Key] = &[
     ),
     unset("ringkeeper.log.segmentSizeKb", Own, int(1024, 4_194_304, "KiB")),
     key("ringkeeper.heartbeatMs", Own, int(1, 60_000, "ms"), "30").among_members(),
-    key("ringkeeper.suspectAfterMs", Own, int(3, 600_000, "ms"), "600").among_members(),
+    key("ringkeeper.suspectAfterMs", Own, int(3, 600_000, "ms"), "500").among_members(),
 ];

@@ -73,7 +73,7 @@ fn an_ensemble_has_its_members_and_zookeepers_defaults() {
     assert_eq!((ensemble.listen.bind_retries, ensemble.listen.on_all_addresses), (Some(3), false));
     assert!(ensemble.leader_serves && !ensemble.listen.keep_alive);
     assert_eq!(ensemble.packet_data_max_bytes, 2 * 0xf_ffff);
-    assert_eq!((ensemble.heartbeat_ms, ensemble.suspect_after_ms), (30, 600));
+    assert_eq!((ensemble.heartbeat_ms, ensemble.suspect_after_ms), (30, 500));
 }
 
 #[test]
