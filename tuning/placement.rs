@@ -221,6 +221,9 @@ pub fn plan(machine: &Machine, wishes: &Wishes) -> Result<Plan, PlanError> {
         Layout::Auto if usable < PAIRED_CPUS_MIN || (usable < DEDICATED_CPUS_MIN && machine.limited_by_quota()) => {
             single(machine, wishes, counted)
         }
+        // Each write of an ensemble wakes several processes one after the other. Where they share CPUs polling keeps them
+        // from running, and the member that has a host to itself waits for the network anyway.
+        Layout::Auto if usable < DEDICATED_CPUS_MIN && wishes.has_peers => single(machine, wishes, counted),
         Layout::Auto if usable < DEDICATED_CPUS_MIN => paired(machine, wishes, counted),
         Layout::Auto => dedicated(machine, wishes, counted),
         Layout::Single => single(machine, wishes, as_configured),

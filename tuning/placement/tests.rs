@@ -28,11 +28,19 @@ fn on_one_cpu_one_executor_holds_every_role() {
 #[test]
 fn on_two_and_three_cpus_the_log_has_an_executor_to_itself() {
     for count in [2, 3] {
-        let plan = auto(&Machine::uniform(count));
+        let plan = plan(&Machine::uniform(count), &Wishes::default()).unwrap();
         let roles: Vec<_> = plan.executors.iter().map(|executor| executor.roles.as_slice()).collect();
-        assert_eq!(roles, [&[Role::Log][..], &[Role::Replica, Role::Link, Role::Serve]]);
+        assert_eq!(roles, [&[Role::Log][..], &[Role::Replica, Role::Serve]]);
         assert_eq!(pins(&plan), [1, if count == 2 { 0 } else { 2 }], "the kernel's favourite comes last");
         assert!(plan.executors.iter().all(|executor| executor.spin_us == PAIRED_SPIN_US));
+    }
+}
+
+#[test]
+fn a_member_on_two_or_three_cpus_is_one_executor_that_does_not_poll() {
+    for count in [2, 3] {
+        let plan = auto(&Machine::uniform(count));
+        assert_eq!(plan.executors, [Executor { roles: Role::ALL.to_vec(), pin: Pin::Anywhere, spin_us: 0 }]);
     }
 }
 
