@@ -117,11 +117,13 @@ pub enum Bug {
     CountAnyBallot,
     /// A proposer tries again, for another value, under the same ballot, as long as it knows of none above.
     ReuseBallot,
+    /// A restart forgets the own round.
+    ForgetRound,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Bug; 10] = [
+    pub const ALL: [Bug; 11] = [
         Self::AckBeforeDisk,
         Self::ForgetPromise,
         Self::ForgetAccepted,
@@ -132,6 +134,7 @@ impl Bug {
         Self::PromiseBelow,
         Self::CountAnyBallot,
         Self::ReuseBallot,
+        Self::ForgetRound,
     ];
 }
 
@@ -173,6 +176,7 @@ impl<Q: Fn(&BTreeSet<Member>) -> bool> Paxos<Q> {
         match bug {
             Bug::ForgetPromise => record.promised = Ballot::default(),
             Bug::ForgetAccepted => record.accepted = None,
+            Bug::ForgetRound => record.round = 0,
             _ => {}
         }
         Self {
@@ -184,7 +188,7 @@ impl<Q: Fn(&BTreeSet<Member>) -> bool> Paxos<Q> {
             version: 0,
             durable: 0,
             waiting: VecDeque::new(),
-            round_seen: record.promised.round,
+            round_seen: if bug == Bug::ForgetRound { 0 } else { record.promised.round },
             attempt: None,
             decided: None,
         }
@@ -197,7 +201,8 @@ impl<Q: Fn(&BTreeSet<Member>) -> bool> Paxos<Q> {
 
     /// Tries to have a value decided, under a ballot above all that were heard of. An earlier try is given up.
     pub fn propose(&mut self, wish: Value, out: &mut Vec<Action>) {
-        let keeps = self.bug == Bug::ReuseBallot && self.round_seen <= self.record.round;
+        let has_ballot = self.record.round > 0 && self.round_seen <= self.record.round;
+        let keeps = self.bug == Bug::ReuseBallot && has_ballot;
         let round = self.round_seen.max(self.record.round) + u64::from(!keeps);
         let ballot = Ballot { round, member: self.member };
         self.round_seen = round;
@@ -216,7 +221,11 @@ impl<Q: Fn(&BTreeSet<Member>) -> bool> Paxos<Q> {
             Message::Promise(ballot, accepted) => self.on_promise(from, ballot, accepted, out),
             Message::Accept(ballot, value) => self.on_accept(from, ballot, value, out),
             Message::Accepted(ballot) => self.on_accepted(from, ballot, out),
-            Message::Refuse { promised, .. } => self.round_seen = self.round_seen.max(promised.round),
+            Message::Refuse { promised, .. } => {
+                // The bug is to keep a ballot, not to stay below a rival of the same round.
+                let above = u64::from(self.bug == Bug::ReuseBallot);
+                self.round_seen = self.round_seen.max(promised.round + above);
+            }
             Message::Learn(value) => self.decide(value, out),
         }
         self.check();

@@ -30,6 +30,10 @@ fn a_run_is_the_same_every_time() {
     }
 }
 
+/// Too rare for a test that runs every time: among crashes it takes some twenty thousand seeds. From four places twenty
+/// thousand seeds found it twice (18571, 2727) and missed it twice; `sim --bug ForgetRound` looks for it.
+const RARE: [Bug; 1] = [Bug::ForgetRound];
+
 /// Seeds from the first within which each bug must be found among crashes. Behind it: seeds that it took when this was
 /// written, from the first, and from three others.
 const FOUND_WITHIN: [(Bug, u64); 10] = [
@@ -42,12 +46,13 @@ const FOUND_WITHIN: [(Bug, u64); 10] = [
     (Bug::AcceptBelowPromise, 200), // 26; 10, 12, 26
     (Bug::PromiseBelow, 500),       // 106; 41, 17, 14
     (Bug::CountAnyBallot, 20_000),  // 4789; more than 20000, 1804, 8405
-    (Bug::ReuseBallot, 100),        // 3; 9, 7, 16: the second value is refused for ever, or decided beside the first
+    (Bug::ReuseBallot, 3_000),      // 108; 454, 651, 474
 ];
 
 #[test]
 fn every_bug_is_found() {
-    assert_eq!(FOUND_WITHIN.map(|(bug, _)| bug), Bug::ALL);
+    let tried: Vec<Bug> = FOUND_WITHIN.iter().map(|(bug, _)| *bug).chain(RARE).collect();
+    assert_eq!(tried, Bug::ALL);
     let mut missed = Vec::new();
     for (bug, seeds) in FOUND_WITHIN {
         let trial = PaxosTrial { profile: Profile::Crashes, bug };
@@ -55,6 +60,8 @@ fn every_bug_is_found() {
         match summary.failure {
             Some(failure) => {
                 let (seed, count) = (failure.seed, failure.plan.faults.len());
+                // Each breaks agreement. One that only blocks would be another bug than its name says.
+                assert!(failure.message.starts_with("agreement"), "{bug:?}, seed {seed}: {}", failure.message);
                 println!("{bug:?}: seed {seed}, {count} faults suffice: {}", failure.message);
             }
             None => missed.push(bug),
