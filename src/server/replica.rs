@@ -312,6 +312,11 @@ impl Replica {
         self.tell(asked.origin.core, ToServe::Refused { conn: asked.origin.conn, ticket: asked.ticket, code });
     }
 
+    /// What makes it one of an ensemble, to look at.
+    pub fn member(&self) -> Option<&Member> {
+        self.member.as_deref()
+    }
+
     /// Transactions that are prepared and not yet announced.
     pub fn outstanding(&self) -> usize {
         self.outstanding.len()

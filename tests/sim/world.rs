@@ -368,6 +368,7 @@ impl<N: Node> World<N> {
             streams: &self.streams,
             outputs: &mut self.outputs,
             wants_notes: self.story.wants(Detail::Notes),
+            is_quiet: now >= self.plan.quiet_from,
             dialed: 0,
         };
         turn(&mut slot.node, &self.setup, &mut context);

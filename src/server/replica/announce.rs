@@ -123,8 +123,8 @@ impl Replica {
     }
 
     /// Sends what was said in this turn.
-    pub fn dispatch(&mut self) {
-        self.end_member_turn();
+    pub fn dispatch(&mut self, now: Now) {
+        self.end_member_turn(now);
         self.log.dispatch();
         if !self.force_sync && self.member.is_none() && self.durable < self.prepared {
             // `forceSync=no`: what is in memory counts as durable. It survives a crash of nothing.
@@ -164,10 +164,10 @@ impl Replica {
     }
 
     /// Nothing follows: every serving core, the link and the log are told so, behind everything else.
-    pub fn end(&mut self) {
+    pub fn end(&mut self, now: Now) {
         self.serve.iter().for_each(|core| core.post(ToServe::End));
         self.member.iter().for_each(|member| member.link().post(ToLink::End));
-        self.dispatch();
+        self.dispatch(now);
         self.log.end();
     }
 }

@@ -273,13 +273,13 @@ impl Replica {
     }
 
     /// The end of a turn: proposals go out, and bytes.
-    pub(super) fn end_member_turn(&mut self) {
+    pub(super) fn end_member_turn(&mut self, now: Now) {
         let Some(member) = self.member.as_mut() else { return };
         let mut out = Outbox::new();
         member.peer.flush(&mut out);
         member.todo.extend(out);
         // Nothing but packets and reading follows from a flush.
-        self.carry_out(Now::read());
+        self.carry_out(now);
         let member = self.member_mut();
         member.wires.flush(&member.link);
         member.link.dispatch();
