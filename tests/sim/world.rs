@@ -394,7 +394,12 @@ impl<N: Node> World<N> {
         let mut outputs = std::mem::take(&mut self.outputs);
         let mut crash = None;
         if let Some((fault, words)) = self.slots[node].mid_turn.filter(|_| !outputs.is_empty()) {
-            outputs.truncate(words);
+            // What has happened in memory, and perhaps on the disk, is reported all the same.
+            let mut place = 0;
+            outputs.retain(|output| {
+                place += 1;
+                place <= words || matches!(output, Output::Report(_))
+            });
             crash = Some(fault);
         }
         let mut exits = false;

@@ -51,11 +51,12 @@ impl Replica {
         while count < ANNOUNCE_TURN_MAX && self.outstanding.front().is_some_and(|first| first.txn.zxid <= self.committed)
         {
             self.announce_first(now);
+            // Behind this transaction and before the next: what the client has asked for later may be in that.
+            self.tell_all_synced();
             count += 1;
         }
         self.metrics.count(Counter::Commits, count as u64);
         if self.member.is_some() {
-            self.tell_all_synced();
             self.open_if_applied();
         }
         count == ANNOUNCE_TURN_MAX
@@ -120,6 +121,7 @@ impl Replica {
     pub fn on_applied(&mut self, upto: Zxid) {
         assert_eq!(upto, self.announced, "what is announced is applied in the same turn");
         self.prep.applied(upto);
+        self.open_if_applied();
     }
 
     /// Sends what was said in this turn.

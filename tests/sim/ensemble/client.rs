@@ -54,6 +54,8 @@ pub struct Client {
     session: Option<(Session, i32)>,
     /// The last transaction that it has seen.
     seen: Zxid,
+    /// What the last answer of this session was at.
+    answered: Zxid,
     next_xid: Xid,
     outstanding: VecDeque<Asked>,
     /// Nodes that this connection watches.
@@ -78,6 +80,7 @@ impl Client {
             received: Vec::new(),
             session: None,
             seen: 0,
+            answered: 0,
             next_xid: 1,
             outstanding: VecDeque::new(),
             watched: BTreeSet::new(),
@@ -246,6 +249,7 @@ impl Client {
             assert_eq!(before, session, "the session is the one that was presented");
         } else {
             self.next_xid = 1;
+            self.answered = 0;
             self.session = Some((session, response.timeout_ms));
         }
         let server = self.server;
@@ -276,10 +280,12 @@ impl Client {
             Some(Wish::Read(..)) if header.err == 0 => (at, Answer::Value(speech::write_of(body))),
             Some(Wish::Read(..)) => (at, Answer::Value(None)),
             // It may have been passed by what was asked for behind it.
-            Some(Wish::Sync) => (0, Answer::Refused),
+            Some(Wish::Sync) => (self.answered, Answer::Refused),
             Some(_) if header.err == 0 => (own.unwrap_or(0), Answer::Written),
-            _ => (own.unwrap_or(0), Answer::Refused),
+            // What was refused before it had a place has none.
+            _ => (own.unwrap_or(self.answered), Answer::Refused),
         };
+        self.answered = self.answered.max(zxid);
         context.report(Report::Client(Seen::Replied { session, xid, zxid, answer }));
         self.done += usize::from(context.is_quiet());
         if wish == Some(Wish::Close) && header.err == 0 {

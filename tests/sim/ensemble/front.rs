@@ -332,7 +332,11 @@ impl Front {
         let txn = &committed.txn;
         self.effects.set_deaf(self.watches.is_empty());
         let mut effects = std::mem::take(&mut self.effects);
-        let code = self.tree.borrow_mut().apply(txn, &mut effects).header_code();
+        let mut code = self.tree.borrow_mut().apply(txn, &mut effects).header_code();
+        // A multi says so in its results only.
+        if let TxnOp::Multi(ops) = &txn.op {
+            code = ops.iter().find_map(|op| if let TxnOp::Error(code) = op { Some(*code) } else { None }).unwrap_or(code);
+        }
         if let Some(mismatch) = effects.digest_mismatch() {
             self.problem = Some(format!("identical history: {:#x} leads to {mismatch:x?}", txn.zxid.to_u64()));
         }

@@ -23,6 +23,8 @@ pub fn name(txn: &Txn, tree: u64) -> Result<check::Txn, String> {
     let cxid = txn.cxid.to_i32();
     let write = (cxid > 0 && !is_begin).then_some(Write { session, xid: cxid as u32 });
     let change = change(txn, write)?;
+    // What is refused has no place in its session's order: it may come over a connection that has lost the session.
+    let write = write.filter(|_| change != Change::Nothing);
     Ok(check::Txn { zxid: txn.zxid.to_u64(), payload: payload.finish(), tree, write, change })
 }
 

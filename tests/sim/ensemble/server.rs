@@ -335,10 +335,12 @@ impl Roles {
         while self.hear_replica(context) | self.hear_serve(now) {
             acted = true;
         }
+        // First what is ordered, in the reports too: a crash in mid-turn takes what is said last.
+        acted |= self.pass_on(context);
         acted |= self.hear_link_orders(wires, context);
         self.replica.borrow_mut().dispatch(now);
-        acted |= self.hear_link_orders(wires, context);
         acted |= self.pass_on(context);
+        acted |= self.hear_link_orders(wires, context);
         acted |= !self.front.todo.is_empty();
         for what in self.front.todo.drain(..) {
             match what {

@@ -39,6 +39,7 @@ struct Draw {
     setup: Setup,
     nodes: usize,
     observers: usize,
+    has_groups: bool,
     span: Micros,
     quality: Quality,
 }
@@ -70,7 +71,7 @@ impl EnsembleTrial {
         };
         let span = SPAN.0 + random.bits() % SPAN.1;
         let quality = if self.profile != Profile::Calm && random.chance(25) { Quality::ROUGH } else { Quality::LOCAL };
-        Draw { setup, nodes: servers + clients, observers, span, quality }
+        Draw { setup, nodes: servers + clients, observers, has_groups: text.contains("group"), span, quality }
     }
 }
 
@@ -99,7 +100,8 @@ fn text(random: &mut Random, voters: usize, servers: usize) -> String {
 fn wipe(random: &mut Random, plan: &mut Plan, draw: &Draw) {
     let servers = draw.setup.servers;
     let is_voter = draw.observers == 0 || random.chance(60);
-    if is_voter && servers - draw.observers < 3 {
+    // With weights one member may be a quorum.
+    if is_voter && (servers - draw.observers < 3 || draw.has_groups) {
         return;
     }
     let node = if is_voter { random.below(servers - draw.observers) } else { servers - 1 };

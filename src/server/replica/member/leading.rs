@@ -11,13 +11,13 @@ use net::record as wire;
 use tree::code::Code;
 use tree::request::Request;
 use tree::session::{SessionTracker, Standing as SessionStanding};
-use zab::message::LinkId;
+use zab::message::{LinkId, Packet};
 
 use super::super::super::codec;
 use super::super::super::codec::quorum::{ForwardedRequest, PeerPacket};
 use super::super::super::messages::{Asked, Origin, ToServe};
 use super::super::{Holder, Now, Order, Replica};
-use super::Syncing;
+use super::Member;
 
 impl Replica {
     /// Everything committed is applied: from here on this replica decides. Sessions get their full timeout anew.
@@ -64,7 +64,7 @@ impl Replica {
         }
         let session = request.session;
         match OpCode::from_wire(request.opcode) {
-            Some(OpCode::Sync) => self.sync_behind(Syncing::There(link)),
+            Some(OpCode::Sync) => self.sync_there(link),
             Some(OpCode::CreateSession) => self.open_for(link, request, now),
             Some(OpCode::CloseSession) => {
                 if self.sessions.standing(session) == SessionStanding::Open {
@@ -126,44 +126,67 @@ impl Replica {
         self.order(decoded, &order, now);
     }
 
-    /// A sync is through when everything that was proposed before it is.
+    /// A sync is through when everything that was proposed before it is, and nothing that was proposed later: the client's
+    /// next read must not see what it has written behind it.
     pub(in super::super) fn sync_here(&mut self, asked: Asked) {
-        self.sync_behind(Syncing::Here(asked));
+        let upto = self.prepared;
+        self.synced_behind(upto, asked);
     }
 
-    fn sync_behind(&mut self, who: Syncing) {
+    /// A learner's, in the same way: the answer goes out right behind the commit of what was proposed last.
+    fn sync_there(&mut self, link: LinkId) {
         let upto = self.prepared;
-        self.wait_for_announced(upto, who);
+        let member = self.member_mut();
+        let mut handlers = member.peer.handlers();
+        let is_sent = handlers.any(|(other, handler)| other == link && handler.sent_commit >= upto);
+        drop(handlers);
+        // Of an epoch without a transaction nothing is under way.
+        if is_sent || upto.counter() == 0 {
+            return member.wires.send(link, &PeerPacket::Sync);
+        }
+        member.marks.entry(link).or_default().push_back(upto);
     }
 
     /// A client here is told behind everything up to `upto`.
-    pub(super) fn synced_behind(&mut self, upto: Zxid, origin: Origin, ticket: u32) {
-        self.wait_for_announced(upto, Syncing::Here(Asked { origin, ticket }));
-    }
-
-    fn wait_for_announced(&mut self, upto: Zxid, who: Syncing) {
+    pub(super) fn synced_behind(&mut self, upto: Zxid, asked: Asked) {
         if self.outstanding.is_empty() || upto <= self.announced {
-            return self.tell_synced(who);
+            return self.tell_synced(asked);
         }
-        self.member_mut().syncs.push_back((upto, who));
+        self.member_mut().syncs.push_back((upto, asked));
     }
 
     /// Tells everybody whose sync is through.
     pub(in super::super) fn tell_all_synced(&mut self) {
         let announced = self.announced;
         while let Some(member) = self.member.as_mut()
-            && let Some((_, who)) = member.syncs.pop_front_if(|(upto, _)| *upto <= announced)
+            && let Some((_, asked)) = member.syncs.pop_front_if(|(upto, _)| *upto <= announced)
         {
-            self.tell_synced(who);
+            self.tell_synced(asked);
         }
     }
 
-    fn tell_synced(&mut self, who: Syncing) {
-        match who {
-            Syncing::Here(Asked { origin, ticket }) => {
-                self.tell(origin.core, ToServe::Synced { conn: origin.conn, ticket });
-            }
-            Syncing::There(link) => self.member_mut().wires.send(link, &PeerPacket::Sync),
+    fn tell_synced(&mut self, Asked { origin, ticket }: Asked) {
+        self.tell(origin.core, ToServe::Synced { conn: origin.conn, ticket });
+    }
+}
+
+impl Member {
+    /// Sends a commit, which may stand for several, and in their places the answers to syncs.
+    pub(super) fn send_commit(&mut self, link: LinkId, zxid: Zxid) {
+        while let Some(mark) = self.marks.get_mut(&link).and_then(|marks| marks.pop_front_if(|mark| *mark < zxid)) {
+            self.wires.send(link, &PeerPacket::Zab(Packet::Commit { zxid: mark }));
+            self.wires.send(link, &PeerPacket::Sync);
+        }
+        self.wires.send(link, &PeerPacket::Zab(Packet::Commit { zxid }));
+        self.answer_syncs(link, zxid);
+    }
+
+    /// Everything up to `upto` is said to be committed: answers the syncs that wait for it.
+    pub(super) fn answer_syncs(&mut self, link: LinkId, upto: Zxid) {
+        while let Some(marks) = self.marks.get_mut(&link)
+            && marks.pop_front_if(|mark| *mark <= upto).is_some()
+        {
+            self.wires.send(link, &PeerPacket::Sync);
         }
     }
 }

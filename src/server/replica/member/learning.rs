@@ -40,6 +40,7 @@ impl Member {
         self.timeouts.clear();
         self.touched.clear();
         self.syncs.clear();
+        self.marks.clear();
     }
 
     fn forward(&mut self, request: ForwardedRequest) {
@@ -176,8 +177,8 @@ impl Replica {
 
     /// The oldest sync that was forwarded is through: everything committed before it has come.
     pub(super) fn on_synced(&mut self) {
-        if let Some(Asked { origin, ticket }) = self.member_mut().forwarded_syncs.pop_front() {
-            self.synced_behind(self.committed, origin, ticket);
+        if let Some(asked) = self.member_mut().forwarded_syncs.pop_front() {
+            self.synced_behind(self.committed, asked);
         }
     }
 }

@@ -59,15 +59,6 @@ pub struct MemberParts {
     pub link: Outlet<ToLink>,
 }
 
-/// Who waits for a sync.
-#[derive(Clone, Copy, Debug)]
-enum Syncing {
-    /// A client of this member.
-    Here(Asked),
-    /// A learner, for one of its own.
-    There(LinkId),
-}
-
 /// See the head of the file.
 pub struct Member {
     me: Sid,
@@ -96,8 +87,10 @@ pub struct Member {
     /// Timeouts of sessions whose connections are here, ms, and those heard of since the last word to the leader.
     timeouts: HashMap<SessionId, i32>,
     touched: HashMap<SessionId, i32>,
-    /// Syncs that wait for a commit, at the leader.
-    syncs: VecDeque<(Zxid, Syncing)>,
+    /// Syncs of clients here, behind the transactions that they wait for.
+    syncs: VecDeque<(Zxid, Asked)>,
+    /// At the leader: syncs of learners, behind the commits that they wait for.
+    marks: HashMap<LinkId, VecDeque<Zxid>>,
     state: state::Transfers,
     /// Decoded from the packet under way: what it has the log append.
     staged: Option<tree::txn::Txn>,
@@ -131,6 +124,7 @@ impl Member {
             timeouts: HashMap::new(),
             touched: HashMap::new(),
             syncs: VecDeque::new(),
+            marks: HashMap::new(),
             state: state::Transfers::default(),
             staged: None,
             is_stopping: false,
@@ -213,6 +207,11 @@ impl Replica {
     fn send(&mut self, link: LinkId, packet: Packet) {
         let member = self.member_mut();
         let packet = match packet {
+            Packet::Commit { zxid } => return member.send_commit(link, zxid),
+            Packet::Inform { zxid, .. } => {
+                member.wires.send(link, &PeerPacket::Zab(packet));
+                return member.answer_syncs(link, zxid);
+            }
             Packet::Pong { last } => PeerPacket::Pong { last, touched: member.take_touched() },
             packet => PeerPacket::Zab(packet),
         };
@@ -304,11 +303,12 @@ impl Replica {
         self.open_if_applied();
     }
 
-    /// Serves clients as soon as the tree is what was committed when this member took its stand.
+    /// Serves clients as soon as the tree is what was committed when this member took its stand. What is announced may not
+    /// be applied yet, where the serving core does that.
     pub(super) fn open_if_applied(&mut self) {
-        let announced = self.announced;
+        let applied = self.tree.borrow().last_zxid();
         let Some(member) = self.member.as_mut() else { return };
-        if member.opens_at.is_none_or(|at| at > announced) {
+        if member.opens_at.is_none_or(|at| at > applied) {
             return;
         }
         member.opens_at = None;
