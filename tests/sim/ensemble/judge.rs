@@ -21,8 +21,11 @@ pub struct Chronicle {
     places: Vec<Option<Place>>,
     /// Clients that have done enough since the last fault.
     finished: Vec<bool>,
-    /// Since when somebody leads.
-    leader: Option<(NodeId, Micros)>,
+    /// Who leads; without a leader, since when. And the longest time without one since all is well.
+    leader: Option<NodeId>,
+    leaderless_since: Micros,
+    leaderless_longest: Micros,
+    quiet_from: Micros,
     /// Transactions that somebody knew to be committed.
     pub committed: u64,
 }
@@ -36,8 +39,8 @@ struct Place {
 }
 
 impl Chronicle {
-    /// Of so many servers, and clients behind them.
-    pub fn new(servers: usize, nodes: usize) -> Chronicle {
+    /// Of so many servers, and clients behind them; all is well from then on.
+    pub fn new(servers: usize, nodes: usize, quiet_from: Micros) -> Chronicle {
         Chronicle {
             checks: Checks::default(),
             servers,
@@ -45,13 +48,37 @@ impl Chronicle {
             places: vec![None; servers],
             finished: vec![false; nodes - servers],
             leader: None,
+            leaderless_since: 0,
+            leaderless_longest: 0,
+            quiet_from,
             committed: 0,
         }
     }
 
-    /// When the leader that there is took its stand.
-    pub fn leads_since(&self) -> Option<Micros> {
-        self.leader.map(|(_, since)| since)
+    /// Whether there was a leader soon enough whenever there was none, after the last fault.
+    ///
+    /// # Errors
+    /// There was not.
+    pub fn check_leadership(&self, bound: Micros) -> Result<(), String> {
+        if self.leader.is_none() {
+            return Err("leadership: nobody leads".to_owned());
+        }
+        let longest = self.leaderless_longest;
+        if longest <= bound { Ok(()) } else { Err(format!("leadership: nobody led for {} ms when all was well", longest / MILLI)) }
+    }
+
+    fn has_leader(&mut self, at: Micros, node: NodeId) {
+        if self.leader.replace(node).is_none() {
+            let gap = at.saturating_sub(self.leaderless_since.max(self.quiet_from));
+            self.leaderless_longest = self.leaderless_longest.max(gap);
+        }
+    }
+
+    fn loses(&mut self, at: Micros, node: NodeId) {
+        if self.leader == Some(node) {
+            self.leader = None;
+            self.leaderless_since = at;
+        }
     }
 
     /// The checks, for what is seen when the run is over.
@@ -110,10 +137,6 @@ impl Chronicle {
         }
         if zxid == 0 { Ok(()) } else { self.see(at, Seen::Installed { member: node, zxid, tree }) }
     }
-
-    fn is_leading(&self, node: NodeId) -> bool {
-        self.leader.is_some_and(|(leader, _)| leader == node)
-    }
 }
 
 impl Judge<Process> for Chronicle {
@@ -132,16 +155,14 @@ impl Judge<Process> for Chronicle {
                 self.places[node] = Some(Place { zxid, tree, is_standing: true });
                 self.stands(at, node, zxid, tree)?;
                 let Some(epoch) = leads else { return Ok(()) };
-                self.leader = Some((node, at));
+                self.has_leader(at, node);
                 self.see(at, Seen::Leads { member: node, epoch: epoch.into() })
             }
             Report::Idle => {
                 if let Some(place) = &mut self.places[node] {
                     place.is_standing = false;
                 }
-                if self.is_leading(node) {
-                    self.leader = None;
-                }
+                self.loses(at, node);
                 Ok(())
             }
             Report::Client(seen) => self.see(at, seen),
@@ -152,13 +173,11 @@ impl Judge<Process> for Chronicle {
         }
     }
 
-    fn on_crash(&mut self, _: Micros, node: NodeId) {
+    fn on_crash(&mut self, at: Micros, node: NodeId) {
         if node < self.servers {
             self.places[node] = None;
             self.checks.history.restarted(node);
-            if self.is_leading(node) {
-                self.leader = None;
-            }
+            self.loses(at, node);
         } else {
             self.finished[node - self.servers] = false;
         }
@@ -174,17 +193,5 @@ impl Judge<Process> for Chronicle {
     fn missing(&self) -> String {
         let unfinished = self.finished.iter().filter(|finished| !**finished).count();
         format!("liveness: {unfinished} clients were not served as long as they should have been; servers: {:x?}", self.places)
-    }
-}
-
-/// Whether a leader was there soon enough.
-///
-/// # Errors
-/// It was not.
-pub fn check_leader(since: Option<Micros>, quiet_from: Micros, bound: Micros) -> Result<(), String> {
-    match since {
-        Some(since) if since <= quiet_from + bound => Ok(()),
-        Some(since) => Err(format!("leadership: all is well since {} ms, and there is a leader since {} ms", quiet_from / MILLI, since / MILLI)),
-        None => Err("leadership: nobody leads".to_owned()),
     }
 }

@@ -8,7 +8,7 @@ use zab::config::EnsembleConfig;
 use zab::election::ElectionSettings;
 use zab::settings::Limits;
 
-use super::judge::{Chronicle, check_leader};
+use super::judge::Chronicle;
 use super::{ELECTION_PORT, Process, QUORUM_PORT, Setup, host, speech};
 use crate::random::Random;
 use crate::sim::check::{Path, Seen, Session};
@@ -128,11 +128,10 @@ impl Trial for EnsembleTrial {
     fn play(&self, seed: u64, plan: Plan, detail: Detail) -> Outcome {
         let Draw { setup, nodes, quality, .. } = self.draw(&mut Random::new(seed));
         let servers = setup.servers;
-        let mut judge = Chronicle::new(servers, nodes);
-        let quiet_from = plan.quiet_from;
+        let mut judge = Chronicle::new(servers, nodes, plan.quiet_from);
         let mut world = World::<Process>::new(Frame { seed, setup, nodes, quality, plan, detail });
         let verdict = world.run(&mut judge, BOUND);
-        let verdict = verdict.and_then(|()| check_leader(judge.leads_since(), quiet_from, LEADER_BOUND));
+        let verdict = verdict.and_then(|()| judge.check_leadership(LEADER_BOUND));
         let verdict = verdict.and_then(|()| check_end(&world, &mut judge, servers));
         Outcome { verdict, story: world.into_story() }
     }
