@@ -125,7 +125,7 @@ impl Core {
         }
         if let Some(replica) = &self.replica {
             let replica = &mut *replica.borrow_mut();
-            replica.dispatch();
+            replica.dispatch(now);
             let gates = self.gates.borrow();
             if !gates.is_empty() && !replica.is_choked() {
                 gates.iter().for_each(|gate| gate.ring());

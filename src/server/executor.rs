@@ -39,7 +39,7 @@ use super::mesh::{Inlet, Outlet, ParcelSender, near, near_with_relief};
 use super::messages::{FromLog, ToLog, ToReplica, ToServe};
 use super::metrics::Summary;
 use super::notify::Notify;
-use super::pipeline::Pipeline;
+use super::pipeline::{Local, Pipeline};
 use super::recovery::{self, Cost, Places, Recovery};
 use super::replica::{Now, Replica, ReplicaParts};
 use super::settings::ServeSettings;
@@ -199,6 +199,7 @@ impl Life {
         Pipeline {
             log: Rc::clone(keeper.log()),
             keeper: Rc::new(keeper),
+            runtime: Local,
             reported: Rc::default(),
             reports: Rc::new(reports),
             shared: Arc::clone(&self.common.shared),

@@ -113,7 +113,7 @@ impl Housekeeping {
         let started = Instant::now();
         self.core.replica().snapshot_begins();
         let dir = self.snapshot_dir.borrow().clone();
-        let head = match snapshots::write(&self.tree, &dir, &work).await {
+        let head = match snapshots::write(OsDisk::new(), &self.tree, &dir, &work).await {
             Ok(Some(head)) => head,
             Ok(None) => {
                 tracing::info!("a snapshot was abandoned: the tree is about to be replaced");

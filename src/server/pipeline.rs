@@ -17,9 +17,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use glommio::timer::{sleep, timeout};
+use futures_lite::future;
+use glommio::timer::sleep;
 use ids::Zxid;
-use storage::{AppendError, OsDisk};
+use storage::{AppendError, Disk, OsDisk};
 
 use super::keeper::Keeper;
 use super::mesh::{Inlet, Outlet};
@@ -39,13 +40,37 @@ const NO_SPACE_PAUSE: Duration = Duration::from_secs(1);
 /// only for what was under way.
 const NO_ROOM_PAUSE: Duration = Duration::from_millis(5);
 
+/// What runs the tasks, and lets time pass for them.
+pub trait Runtime: Clone + 'static {
+    /// Starts a task that nobody waits for.
+    fn spawn(&self, task: impl Future<Output = ()> + 'static);
+
+    /// Lets time pass.
+    fn sleep(&self, time: Duration) -> impl Future<Output = ()>;
+}
+
+/// The executor of this thread.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Local;
+
+impl Runtime for Local {
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        glommio::spawn_local(task).detach();
+    }
+
+    async fn sleep(&self, time: Duration) {
+        sleep(time).await;
+    }
+}
+
 /// What the log's tasks share.
-#[derive(Clone)]
-pub struct Pipeline {
+pub struct Pipeline<D: Disk = OsDisk, R = Local> {
     /// The log.
-    pub log: Rc<ServerLog>,
+    pub log: Rc<ServerLog<D>>,
     /// Who does with it, and with the epochs, what a member is asked for.
-    pub keeper: Rc<Keeper<OsDisk>>,
+    pub keeper: Rc<Keeper<D>>,
+    /// What they run on.
+    pub runtime: R,
     /// What of the log's syncs was reported.
     pub reported: Rc<Cell<Synced>>,
     /// Whom the disk's word concerns.
@@ -58,12 +83,30 @@ pub struct Pipeline {
     pub sync_warning: Duration,
 }
 
-impl Pipeline {
+impl<D: Disk, R: Clone> Clone for Pipeline<D, R> {
+    fn clone(&self) -> Pipeline<D, R> {
+        Pipeline {
+            log: Rc::clone(&self.log),
+            keeper: Rc::clone(&self.keeper),
+            runtime: self.runtime.clone(),
+            reported: Rc::clone(&self.reported),
+            reports: Rc::clone(&self.reports),
+            shared: Arc::clone(&self.shared),
+            stop: self.stop.clone(),
+            sync_warning: self.sync_warning,
+        }
+    }
+}
+
+impl<D: Disk + 'static, R: Runtime> Pipeline<D, R>
+where
+    D::Map: Send,
+{
     /// Starts the tasks that the log needs wherever it is.
     pub fn spawn(&self) {
         self.look_for_room();
-        glommio::spawn_local(self.clone().sync()).detach();
-        glommio::spawn_local(self.clone().prepare_segments()).detach();
+        self.runtime.spawn(self.clone().sync());
+        self.runtime.spawn(self.clone().prepare_segments());
     }
 
     /// Syncs whenever something waits, until the disk fails.
@@ -103,11 +146,15 @@ impl Pipeline {
     /// Nothing waits: sleeps until something does. When that takes long, the last batch is proven meanwhile. False when
     /// the disk has failed.
     async fn wait_for_work(&self) -> bool {
-        let came = timeout(QUIET, async {
+        let work = async {
             self.log.work.wait().await;
-            Ok(())
-        });
-        if came.await.is_ok() {
+            true
+        };
+        let quiet = async {
+            self.runtime.sleep(QUIET).await;
+            false
+        };
+        if future::or(work, quiet).await {
             return true;
         }
         if let Err(error) = self.log.mark().await {
@@ -146,7 +193,7 @@ impl Pipeline {
                     ToLog::PurgeBefore(oldest) => {
                         self.log.want_purge(oldest);
                         let log = Rc::clone(&self.log);
-                        glommio::spawn_local(async move { log.purge().await }).detach();
+                        self.runtime.spawn(async move { log.purge().await });
                     }
                     ToLog::End => ended.ring(),
                     order => {
@@ -165,7 +212,7 @@ impl Pipeline {
         while let Err(error) = self.log.append(zxid, entry) {
             assert!(error != AppendError::TooLong, "the replica has looked at the length");
             self.shared.set_log_room(if self.log.room() == Room::Out { Room::Out } else { Room::Soon });
-            sleep(NO_ROOM_PAUSE).await;
+            self.runtime.sleep(NO_ROOM_PAUSE).await;
         }
     }
 
@@ -191,7 +238,7 @@ impl Pipeline {
             // Whoever waits for this segment may have come after the last look.
             self.report(FromLog::Room);
             if is_full {
-                sleep(NO_SPACE_PAUSE).await;
+                self.runtime.sleep(NO_SPACE_PAUSE).await;
             }
         }
     }

@@ -245,6 +245,9 @@ impl Replica {
             ToReplica::Sync { asked: Asked { origin, ticket }, .. } => {
                 self.tell(origin.core, ToServe::Synced { conn: origin.conn, ticket });
             }
+            // A leader remembers where the session was last presented: what a learner still has of it from before, and
+            // forwards late, must not count.
+            ToReplica::Detach { .. } if self.member.is_some() => {}
             ToReplica::Detach { origin, session } => self.detach(origin, session),
             ToReplica::Touch(_) | ToReplica::Ask(..) | ToReplica::Facts(..) => unreachable!("these never wait"),
         }
@@ -311,6 +314,11 @@ impl Replica {
 
     fn refuse(&self, asked: Asked, code: Code) {
         self.tell(asked.origin.core, ToServe::Refused { conn: asked.origin.conn, ticket: asked.ticket, code });
+    }
+
+    /// What makes it one of an ensemble, to look at.
+    pub fn member(&self) -> Option<&Member> {
+        self.member.as_deref()
     }
 
     /// Transactions that are prepared and not yet announced.

@@ -10,12 +10,10 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use glommio::timer::sleep;
-use storage::{OsDisk, SnapshotError, SnapshotWriter};
+use storage::{Disk, SnapshotError, SnapshotWriter};
 use tree::snapshot::{SnapshotHead, SnapshotItem};
 use tree::tree::Tree;
 
-use super::clock;
 use super::codec::snapshot::Encoder;
 use super::notify::Notify;
 
@@ -26,6 +24,9 @@ const SLICE_NODES: usize = 128;
 /// written at 25 MB/s at most, however fast the disk is.
 const REST_BYTES: usize = 256 * 1024;
 const REST: Duration = Duration::from_millis(10);
+
+/// Between two slices: every other task and the ring have their turn.
+const BREATH: Duration = Duration::from_micros(1);
 
 /// Bytes of the metadata behind the body: zxid, digest, number of nodes.
 pub const METADATA_LEN: usize = 24;
@@ -101,26 +102,28 @@ pub fn encode(item: SnapshotItem<'_>, encoder: &mut Encoder) {
 ///
 /// # Errors
 /// There is no snapshot. The tree is as if none had been begun.
-pub async fn write(
+pub async fn write<D: Disk>(
+    disk: D,
     tree: &Rc<RefCell<Tree>>,
     dir: &Path,
     work: &AtWork<'_>,
 ) -> Result<Option<SnapshotHead>, SnapshotError> {
     let head = tree.borrow_mut().begin_snapshot();
-    let written = write_body(tree, dir, &head, work).await;
+    let written = write_body(disk, tree, dir, &head, work).await;
     if !matches!(written, Ok(true)) {
         tree.borrow_mut().cancel_snapshot();
     }
     written.map(|is_written| is_written.then_some(head))
 }
 
-async fn write_body(
+async fn write_body<D: Disk>(
+    disk: D,
     tree: &Rc<RefCell<Tree>>,
     dir: &Path,
     head: &SnapshotHead,
     work: &AtWork<'_>,
 ) -> Result<bool, SnapshotError> {
-    let mut writer = SnapshotWriter::create(OsDisk::new(), dir, head.zxid.to_u64()).await?;
+    let mut writer = SnapshotWriter::create(disk.clone(), dir, head.zxid.to_u64()).await?;
     let mut encoder = Encoder::new(head.sessions);
     let mut unrested = 0;
     loop {
@@ -137,9 +140,9 @@ async fn write_body(
         encoder.clear();
         if unrested >= REST_BYTES {
             unrested = 0;
-            sleep(REST).await;
+            disk.rest(REST).await;
         } else {
-            clock::let_others_go().await;
+            disk.rest(BREATH).await;
         }
     }
     encoder.end();

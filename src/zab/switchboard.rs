@@ -30,6 +30,12 @@ const STRANGERS_MAX: usize = 256;
 /// How long a server that we have knocked at has to dial back before we knock again, ms. Java drops a good connection
 /// when it is knocked at, so this is long.
 const DIAL_BACK_PATIENCE_MS: i64 = 1000;
+/// How long a connection may be silent, while we look for a leader and have said so on it, before it is made anew, ms. It
+/// may lead nowhere, though nobody has closed it; then TCP would find out in a quarter of an hour. Doubles every time, up to
+/// [`SILENCE_MAX_MS`]: who agrees with us says nothing, and Java says nothing new for up to a minute.
+const SILENCE_MIN_MS: i64 = 3000;
+/// See [`SILENCE_MIN_MS`].
+const SILENCE_MAX_MS: i64 = 60_000;
 /// A connection of this age is not lost because the other side has just replaced it, ms.
 const SETTLED_AGE_MS: i64 = 1000;
 
@@ -162,6 +168,10 @@ impl Switchboard {
     pub fn on_looking(&mut self, is_looking: bool, now: Millis, out: &mut Vec<SwitchboardAction>) {
         self.is_looking = is_looking;
         for peer in self.peers.values_mut() {
+            if let Some(link) = &mut peer.link {
+                // What nobody answered while nobody asked means nothing.
+                (link.is_unanswered, link.silent_since) = (false, None);
+            }
             peer.failures = 0;
             peer.retries &= is_looking;
         }
@@ -306,6 +316,35 @@ impl Switchboard {
         self.check();
     }
 
+    /// A notification has come on `conn`.
+    pub fn on_heard(&mut self, conn: ConnId) {
+        let Some(sid) = self.sid_of(conn) else { return };
+        let Some(peer) = self.peers.get_mut(&sid) else { return };
+        peer.silences = 0;
+        if let Some(link) = &mut peer.link {
+            (link.is_unanswered, link.silent_since) = (false, None);
+        }
+    }
+
+    /// Gives up connections on which nobody has answered for too long.
+    fn give_up_silent(&mut self, now: Millis, out: &mut Vec<SwitchboardAction>) {
+        let mut given_up = Vec::new();
+        for (sid, peer) in self.peers.iter_mut().filter(|(_, peer)| !peer.is_stranger()) {
+            let patience_ms = SILENCE_MIN_MS.saturating_mul(1 << peer.silences.min(16)).min(SILENCE_MAX_MS);
+            let Some(link) = peer.link.as_mut().filter(|link| link.is_unanswered) else { continue };
+            let since = *link.silent_since.get_or_insert(now);
+            if now.to_i64() - since.to_i64() >= patience_ms {
+                out.push(SwitchboardAction::Close { conn: link.conn });
+                peer.link = None;
+                peer.silences = peer.silences.saturating_add(1);
+                given_up.push(*sid);
+            }
+        }
+        for sid in given_up {
+            self.want(sid, now, out);
+        }
+    }
+
     /// Whose notifications `conn` carries. `None` when it has been replaced: what it still brings is not heard.
     pub fn sid_of(&self, conn: ConnId) -> Option<Sid> {
         let carries = |peer: &Peer| peer.link.as_ref().is_some_and(|link| link.conn == conn);
@@ -318,6 +357,9 @@ impl Switchboard {
         let due: Vec<Sid> = self.peers.iter().filter(|(_, peer)| is_due(peer)).map(|(sid, _)| *sid).collect();
         for sid in due {
             self.want(sid, now, out);
+        }
+        if self.is_looking {
+            self.give_up_silent(now, out);
         }
         self.check();
     }

@@ -1,5 +1,5 @@
-//! Plays seeds in the simulator: `sim [--protocol paxos] [--seed N] [--seeds N] [--profile NAME] [--jobs N] [--story
-//! WHAT]`.
+//! Plays seeds in the simulator: `sim [--protocol zab|paxos] [--seed N] [--seeds N] [--profile NAME] [--jobs N] [--story
+//! WHAT]`. `zab`, the default, is an ensemble of the real server.
 //!
 //! `--seed N` alone tells the story of that seed as a timeline; `--story messages` with every message, `--story none`
 //! without any line. `--seeds N` plays so many from there and stops at the first that fails, which it makes small and
@@ -14,6 +14,7 @@ use std::env;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use support::sim::ensemble::trial::EnsembleTrial;
 use support::sim::faults::Profile;
 use support::sim::paxos::Bug;
 use support::sim::paxos::trial::PaxosTrial;
@@ -30,19 +31,22 @@ struct Wish {
     /// How much of one seed's story is told; of many, only the failing one's.
     detail: Detail,
     is_one: bool,
+    protocol: &'static str,
     /// A fault of ours that was put in.
     bug: Option<Bug>,
 }
 
 fn main() -> ExitCode {
     let range = Range { first: 1, seeds: 1, jobs: 2 };
-    let mut wish = Wish { range, profile: Profile::Chaos, detail: Detail::Notes, is_one: true, bug: None };
+    let mut wish =
+        Wish { range, profile: Profile::Chaos, detail: Detail::Notes, is_one: true, protocol: "zab", bug: None };
     let mut arguments = env::args().skip(1);
     while let Some(name) = arguments.next() {
         let value = arguments.next().unwrap_or_default();
         let number = || value.parse::<u64>();
         match (name.as_str(), number(), value.as_str()) {
-            ("--protocol", _, "paxos") => {}
+            ("--protocol", _, "paxos") => wish.protocol = "paxos",
+            ("--protocol", _, "zab") => wish.protocol = "zab",
             ("--seed", Ok(number), _) => wish.range.first = number,
             ("--seeds", Ok(number), _) => (wish.range.seeds, wish.is_one) = (number, false),
             ("--jobs", Ok(number), _) => wish.range.jobs = number as usize,
@@ -61,8 +65,14 @@ fn main() -> ExitCode {
             }
         }
     }
-    let trial = PaxosTrial { profile: wish.profile, bug: wish.bug.unwrap_or_default() };
-    if wish.is_one { tell(&trial, &wish) } else { search(&trial, &wish) }
+    match wish.protocol {
+        "paxos" => play(&PaxosTrial { profile: wish.profile, bug: wish.bug.unwrap_or_default() }, &wish),
+        _ => play(&EnsembleTrial { profile: wish.profile }, &wish),
+    }
+}
+
+fn play(trial: &impl Trial, wish: &Wish) -> ExitCode {
+    if wish.is_one { tell(trial, wish) } else { search(trial, wish) }
 }
 
 /// One seed, and its story.
@@ -99,5 +109,6 @@ fn report(failure: &Failure, wish: &Wish) {
     println!("\nFAILED: {message}");
     println!("with {} faults ({dropped} more are not needed):\n{plan}", plan.faults.len());
     let bug = wish.bug.map_or_else(String::new, |bug| format!(" --bug {bug:?}"));
-    println!("all of it: sim --protocol paxos --profile {}{bug} --seed {seed} --story messages", wish.profile.name());
+    let (protocol, profile) = (wish.protocol, wish.profile.name());
+    println!("all of it: sim --protocol {protocol} --profile {profile}{bug} --seed {seed} --story messages");
 }

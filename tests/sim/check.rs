@@ -54,6 +54,11 @@ pub enum Change {
         /// The session that an ephemeral node lives and dies with; `None` for any other node, and when one is changed.
         owner: Option<Session>,
     },
+    /// Two nodes that are there have new values.
+    SetBoth {
+        /// Which.
+        paths: [Path; 2],
+    },
     /// The node is gone.
     Delete {
         /// Which.
@@ -87,6 +92,8 @@ pub struct Txn {
 pub enum Call {
     /// A write.
     Write,
+    /// Nothing but to be answered in turn.
+    Sync,
     /// The value of a node.
     Read {
         /// Which.
@@ -101,7 +108,7 @@ pub enum Call {
 pub enum Answer {
     /// The write is done.
     Written,
-    /// The write was refused.
+    /// The write was refused, or a sync is through.
     Refused,
     /// The write that gave the node its value; `None` when there is no such node.
     Value(Option<Write>),

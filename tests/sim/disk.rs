@@ -28,6 +28,9 @@ const SYNC_US: (Micros, Micros) = (60, 240);
 /// The same for any other operation.
 const TOUCH_US: (Micros, Micros) = (4, 16);
 
+/// What any operation takes at most: disks that hang for longer are given up by their kernels.
+const STUCK_US: Micros = 3_000_000;
+
 /// A node's disk. Clones are the same disk.
 #[derive(Clone)]
 pub struct SimDisk {
@@ -147,7 +150,8 @@ impl Turn {
             let time = least + queue.random.bits() % spread;
             // One in a hundred meets the disk's housekeeping.
             let hiccup = if queue.random.chance(1) { 50 } else { 1 };
-            queue.begun = Some((self.ticket, time * queue.slowness * hiccup));
+            // Nothing that begins while a disk is slow takes much longer than that.
+            queue.begun = Some((self.ticket, (time * queue.slowness * hiccup).min(STUCK_US)));
         }
         poll_fn(|context| {
             let served = &mut self.queue.borrow_mut().served;

@@ -6,10 +6,12 @@
 //! faults.rs    what goes wrong, when  world.rs    nodes, and all of this     story.rs   the timeline, the fingerprint
 //! run.rs       many seeds, shrinking  check.rs    what clients must never see
 //! paxos.rs     single-decree Paxos, the first protocol that lives here
+//! ensemble/    the real servers, under simulated clients
 //! ```
 
 pub mod check;
 pub mod disk;
+pub mod ensemble;
 pub mod faults;
 pub mod network;
 pub mod paxos;

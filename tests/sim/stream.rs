@@ -227,7 +227,7 @@ impl Streams {
         let entry = &mut self.conns[conn.0 as usize];
         let Some(side) = entry.open_side_of(node) else { return };
         entry.ends[side as usize].is_open = false;
-        entry.is_dialing = false;
+        entry.is_dialing &= side != Side::Dialer;
         let latency = network.latency(node, entry.ends[side.other() as usize].node);
         if let Some(at) = entry.flows[side as usize].push_end(now + latency) {
             self.outcome.later.push((at - now, StreamEvent::Pump(conn, side)));
@@ -240,7 +240,7 @@ impl Streams {
         let entry = &mut self.conns[conn.0 as usize];
         let Some(side) = entry.open_side_of(node) else { return };
         entry.ends[side as usize].is_open = false;
-        entry.is_dialing = false;
+        entry.is_dialing &= side != Side::Dialer;
         entry.flows[side as usize].clear();
         self.reset_other(network, conn, side);
         self.tidy(conn);
@@ -259,7 +259,7 @@ impl Streams {
             if goes_off {
                 let entry = &mut self.conns[conn.0 as usize];
                 entry.ends[side as usize].is_open = false;
-                entry.is_dialing = false;
+                entry.is_dialing &= side != Side::Dialer;
                 entry.flows[side as usize].truncate(&mut self.random);
                 self.tidy(conn);
             } else if self.random.chance(50) {
@@ -438,7 +438,7 @@ impl Streams {
             return;
         }
         end.is_open = false;
-        entry.is_dialing = false;
+        entry.is_dialing &= side != Side::Dialer;
         entry.flows[side as usize].clear();
         self.outcome.told.push((end.node, conn, Told::Closed(why)));
         self.tidy(conn);

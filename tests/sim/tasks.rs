@@ -64,6 +64,11 @@ impl<T> Tasks<T> {
         results
     }
 
+    /// Whether somebody could go on.
+    pub fn is_woken(&self) -> bool {
+        self.tasks.iter().any(|task| task.woken.0.load(Ordering::Relaxed))
+    }
+
     /// Futures that have not ended.
     pub fn len(&self) -> usize {
         self.tasks.len()

@@ -368,6 +368,7 @@ impl<N: Node> World<N> {
             streams: &self.streams,
             outputs: &mut self.outputs,
             wants_notes: self.story.wants(Detail::Notes),
+            is_quiet: now >= self.plan.quiet_from,
             dialed: 0,
         };
         turn(&mut slot.node, &self.setup, &mut context);
@@ -393,7 +394,12 @@ impl<N: Node> World<N> {
         let mut outputs = std::mem::take(&mut self.outputs);
         let mut crash = None;
         if let Some((fault, words)) = self.slots[node].mid_turn.filter(|_| !outputs.is_empty()) {
-            outputs.truncate(words);
+            // What has happened in memory, and perhaps on the disk, is reported all the same.
+            let mut place = 0;
+            outputs.retain(|output| {
+                place += 1;
+                place <= words || matches!(output, Output::Report(_))
+            });
             crash = Some(fault);
         }
         let mut exits = false;

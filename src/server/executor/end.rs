@@ -63,9 +63,10 @@ impl Life {
             self.look_for_fatal()?;
             sleep(DRAIN_PAUSE).await;
         }
-        core.order(Now::read(), |replica| {
-            replica.resign(Now::read());
-            replica.end();
+        let now = Now::read();
+        core.order(now, |replica| {
+            replica.resign(now);
+            replica.end(now);
         });
         while !core.replica().is_drained() && Instant::now() < deadline + END_MARGIN {
             sleep(DRAIN_PAUSE).await;

@@ -6,11 +6,16 @@
 use std::rc::Rc;
 use std::time::Instant;
 
+use storage::Disk;
+
 use super::super::keeper::KeeperError;
 use super::super::messages::{FromLog, ToLog};
-use super::Pipeline;
+use super::{Pipeline, Runtime};
 
-impl Pipeline {
+impl<D: Disk + 'static, R: Runtime> Pipeline<D, R>
+where
+    D::Map: Send,
+{
     /// Carries an order out and answers.
     ///
     /// # Errors
@@ -23,7 +28,7 @@ impl Pipeline {
                 let snapshot_dir = keeper.save(epochs, adopt).await?;
                 if snapshot_dir.is_some() {
                     let keeper = Rc::clone(keeper);
-                    glommio::spawn_local(async move { keeper.remove_stale().await }).detach();
+                    self.runtime.spawn(async move { keeper.remove_stale().await });
                 }
                 self.report(FromLog::Saved { snapshot_dir });
             }
@@ -73,6 +78,6 @@ impl Pipeline {
 
     fn report_when_done(&self, answer: impl Future<Output = FromLog> + 'static) {
         let this = self.clone();
-        glommio::spawn_local(async move { this.report(answer.await) }).detach();
+        self.runtime.spawn(async move { this.report(answer.await) });
     }
 }

@@ -34,6 +34,7 @@ impl Role {
         let pipeline = Pipeline {
             log: Rc::clone(keeper.log()),
             keeper: Rc::new(keeper),
+            runtime: Local,
             reported: Rc::default(),
             reports: Rc::new(outlet),
             shared: Arc::new(Shared::new(1, 0)),

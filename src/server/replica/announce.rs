@@ -52,11 +52,12 @@ impl Replica {
             && self.outstanding.front().is_some_and(|first| first.txn.zxid <= self.committed)
         {
             self.announce_first(now);
+            // Behind this transaction and before the next: what the client has asked for later may be in that.
+            self.tell_all_synced();
             count += 1;
         }
         self.metrics.count(Counter::Commits, count as u64);
         if self.member.is_some() {
-            self.tell_all_synced();
             self.open_if_applied();
         }
         count == ANNOUNCE_TURN_MAX
@@ -121,11 +122,12 @@ impl Replica {
     pub fn on_applied(&mut self, upto: Zxid) {
         assert_eq!(upto, self.announced, "what is announced is applied in the same turn");
         self.prep.applied(upto);
+        self.open_if_applied();
     }
 
     /// Sends what was said in this turn.
-    pub fn dispatch(&mut self) {
-        self.end_member_turn();
+    pub fn dispatch(&mut self, now: Now) {
+        self.end_member_turn(now);
         self.log.dispatch();
         if !self.force_sync && self.member.is_none() && self.durable < self.prepared {
             // `forceSync=no`: what is in memory counts as durable. It survives a crash of nothing.
@@ -167,10 +169,10 @@ impl Replica {
     }
 
     /// Nothing follows: every serving core, the link and the log are told so, behind everything else.
-    pub fn end(&mut self) {
+    pub fn end(&mut self, now: Now) {
         self.serve.iter().for_each(|core| core.post(ToServe::End));
         self.member.iter().for_each(|member| member.link().post(ToLink::End));
-        self.dispatch();
+        self.dispatch(now);
         self.log.end();
     }
 }

@@ -130,7 +130,8 @@ impl Handler {
 
     /// Answers what the last commit sent has made true.
     fn answer_syncs(&mut self, link: LinkId, out: &mut Outbox) {
-        while self.syncs.pop_front_if(|last| *last <= self.sent_commit).is_some() {
+        while self.syncs.front().is_some_and(|last| *last <= self.sent_commit) {
+            self.syncs.pop_front();
             out.push(Action::Send { link, packet: Packet::Sync });
         }
     }

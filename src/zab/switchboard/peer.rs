@@ -17,6 +17,10 @@ pub(super) struct Link {
     pub(super) since: Millis,
     /// A notification has been given to it and has not left.
     pub(super) is_writing: bool,
+    /// Something was said on it, and nothing heard since then.
+    pub(super) is_unanswered: bool,
+    /// How long that has been so, as far as somebody has looked.
+    pub(super) silent_since: Option<Millis>,
 }
 
 #[derive(Debug, Default)]
@@ -36,6 +40,8 @@ pub(super) struct Peer {
     /// A dial at `not_before`, without further cause.
     pub(super) retries: bool,
     pub(super) failures: u32,
+    /// Connections given up because they were silent, since one was not.
+    pub(super) silences: u32,
     /// The newest message, not yet given to a connection.
     pub(super) queued: Option<Notification>,
     /// What was given to a connection last.
@@ -64,7 +70,7 @@ impl Peer {
     /// lost with a connection, with the last one again.
     pub(super) fn attach(&mut self, conn: ConnId, now: Millis, out: &mut Vec<SwitchboardAction>) {
         out.extend(self.link.take().map(|link| SwitchboardAction::Close { conn: link.conn }));
-        self.link = Some(Link { conn, since: now, is_writing: false });
+        self.link = Some(Link { conn, since: now, is_writing: false, is_unanswered: false, silent_since: None });
         self.retries = false;
         self.not_before = now;
         if self.queued.is_none() {
@@ -77,6 +83,7 @@ impl Peer {
         let Some(link) = self.link.as_mut().filter(|link| !link.is_writing) else { return };
         if let Some(notification) = self.queued.take() {
             link.is_writing = true;
+            link.is_unanswered = true;
             out.push(SwitchboardAction::Write { conn: link.conn, notification: notification.clone() });
             self.last_sent = Some(notification);
         }

@@ -319,3 +319,26 @@ fn results_of_dials_that_nobody_waits_for_are_dropped() {
     assert_eq!(probe.fails(1), []);
     assert_eq!((probe.loses(99), probe.wrote(99)), (vec![], vec![]));
 }
+
+/// A middlebox had forgotten the connection: what was sent went nowhere, and a member that looked for its leader was not
+/// heard until TCP gave up. Found by the simulator (zab, chaos, seed 2310).
+#[test]
+fn a_connection_on_which_nobody_answers_is_made_anew() {
+    let mut probe = Probe::new();
+    probe.looks(true);
+    probe.dialled(1, 10);
+    probe.sends(1, 1);
+    assert_eq!(probe.after(1), []);
+    assert_eq!(probe.after(SILENCE_MIN_MS - 1), []);
+    assert_eq!(probe.after(1), [close(10), dial(1)]);
+    assert_eq!(probe.dialled(1, 11), [introduce(11), write(11, 1)]);
+    probe.after(1);
+    assert_eq!(probe.after(SILENCE_MIN_MS), [], "it is more patient the second time");
+    probe.does(|board, _, _| board.on_heard(ConnId(11)));
+    assert_eq!(probe.after(SILENCE_MAX_MS), [], "it was answered");
+    probe.wrote(11);
+    probe.sends(1, 2);
+    probe.looks(false);
+    probe.after(1);
+    assert_eq!(probe.after(SILENCE_MAX_MS), [], "nobody looks for a leader");
+}

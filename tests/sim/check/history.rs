@@ -26,6 +26,34 @@ impl History {
     /// It is another than elsewhere, or one was left out, or a session's writes are out of order.
     pub fn applied(&mut self, member: NodeId, txn: Txn) -> Result<(), String> {
         let zxid = txn.zxid;
+        self.committed(member, txn)?;
+        if let Some(last) = self.last.insert(member, zxid) {
+            if zxid <= last {
+                return Err(format!("identical history: n{member} applied {zxid:#x} after {last:#x}"));
+            }
+            if let Some((skipped, _)) = self.txns.range(last + 1..zxid).next() {
+                return Err(format!("identical history: n{member} applied {zxid:#x} without {skipped:#x}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it has this transaction.
+    pub fn has(&self, zxid: Zxid) -> bool {
+        self.txns.contains_key(&zxid)
+    }
+
+    /// The transaction at this place.
+    pub fn at(&self, zxid: Zxid) -> Option<&Txn> {
+        self.txns.get(&zxid)
+    }
+
+    /// A member knows that a transaction is committed.
+    ///
+    /// # Errors
+    /// It is another than elsewhere, or one was left out, or a session's writes are out of order.
+    pub fn committed(&mut self, member: NodeId, txn: Txn) -> Result<(), String> {
+        let zxid = txn.zxid;
         if let Some(known) = self.txns.get(&zxid) {
             if *known != txn {
                 return Err(format!("identical history: n{member} applied {txn:x?}, another {known:x?}"));
@@ -37,14 +65,6 @@ impl History {
         } else {
             self.check_order(&txn)?;
             self.txns.insert(zxid, txn);
-        }
-        if let Some(last) = self.last.insert(member, zxid) {
-            if zxid <= last {
-                return Err(format!("identical history: n{member} applied {zxid:#x} after {last:#x}"));
-            }
-            if let Some((skipped, _)) = self.txns.range(last + 1..zxid).next() {
-                return Err(format!("identical history: n{member} applied {zxid:#x} without {skipped:#x}"));
-            }
         }
         Ok(())
     }

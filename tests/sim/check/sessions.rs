@@ -41,6 +41,7 @@ enum Event {
     Reply { zxid: Zxid },
     Read { path: Path, zxid: Zxid, value: Option<Write>, watches: bool },
     Notified { path: Path },
+    Disconnected,
 }
 
 impl Sessions {
@@ -100,9 +101,11 @@ impl Sessions {
         Ok(())
     }
 
-    /// What was not answered will not be.
+    /// What was not answered will not be, and what was watched is not.
     pub fn disconnected(&mut self, session: Session) {
-        self.sessions.entry(session).or_default().outstanding.clear();
+        let log = self.sessions.entry(session).or_default();
+        log.outstanding.clear();
+        log.events.push(Event::Disconnected);
     }
 
     /// Every write that a client knows to be done, with its zxid.
@@ -126,6 +129,10 @@ fn finish(session: Session, log: &Log, state: &State) -> Result<(), String> {
         let (zxid, read) = match event {
             Event::Reply { zxid } => (*zxid, None),
             Event::Read { path, zxid, value, watches } => (*zxid, Some((*path, *value, *watches))),
+            Event::Disconnected => {
+                watched.clear();
+                continue;
+            }
             Event::Notified { path } => {
                 if watched.remove(path).flatten().is_none() {
                     return Err(format!(

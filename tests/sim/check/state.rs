@@ -44,6 +44,13 @@ impl State {
                     let node = Node { write: txn.write, owner };
                     state.nodes.entry(path).or_default().push((zxid, Some(node)));
                 }
+                Change::SetBoth { paths } => {
+                    for path in paths {
+                        let owner = state.node(path, zxid).and_then(|node| node.owner);
+                        let node = Node { write: txn.write, owner };
+                        state.nodes.entry(path).or_default().push((zxid, Some(node)));
+                    }
+                }
                 Change::Delete { path } => {
                     if let Some(owner) = state.node(path, zxid).and_then(|node| node.owner) {
                         owned.entry(owner).or_default().remove(&path);

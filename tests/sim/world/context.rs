@@ -30,6 +30,7 @@ pub struct Context<'a, N: Node> {
     pub(super) streams: &'a Streams,
     pub(super) outputs: &'a mut Vec<Output<N>>,
     pub(super) wants_notes: bool,
+    pub(super) is_quiet: bool,
     /// Connections dialed in this turn.
     pub(super) dialed: u64,
 }
@@ -106,6 +107,16 @@ impl<N: Node> Context<'_, N> {
     /// Tells the judge.
     pub fn report(&mut self, report: N::Report) {
         self.outputs.push(Output::Report(report));
+    }
+
+    /// Whether somebody reads the story.
+    pub fn wants_notes(&self) -> bool {
+        self.wants_notes
+    }
+
+    /// Whether the plan's faults are over: who makes a load has made enough of it. No program may know that otherwise.
+    pub fn is_quiet(&self) -> bool {
+        self.is_quiet
     }
 
     /// A line for the story, made only if somebody reads it.

@@ -197,7 +197,9 @@ impl Replica {
     }
 
     fn hear(&mut self, wire: WireId, body: &[u8], now: Now) {
-        let Some(from) = self.member_mut().switchboard.sid_of(conn_of(wire)) else { return };
+        let switchboard = &mut self.member_mut().switchboard;
+        let Some(from) = switchboard.sid_of(conn_of(wire)) else { return };
+        switchboard.on_heard(conn_of(wire));
         let Some(notification) = decode_notification(body).ok().and_then(|wire| to_notification(&wire)) else {
             return tracing::debug!(from = from.to_u64(), "a notification that makes no sense");
         };

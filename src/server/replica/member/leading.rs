@@ -143,8 +143,9 @@ impl Replica {
     pub(in super::super) fn tell_all_synced(&mut self) {
         let announced = self.announced;
         while let Some(member) = self.member.as_mut()
-            && let Some((_, asked)) = member.syncs.pop_front_if(|(upto, _)| *upto <= announced)
+            && let Some((_, asked)) = member.syncs.front().copied().filter(|(upto, _)| *upto <= announced)
         {
+            member.syncs.pop_front();
             self.tell_synced(asked);
         }
     }

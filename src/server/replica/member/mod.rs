@@ -288,13 +288,13 @@ impl Replica {
     }
 
     /// The end of a turn: proposals go out, and bytes.
-    pub(super) fn end_member_turn(&mut self) {
+    pub(super) fn end_member_turn(&mut self, now: Now) {
         let Some(member) = self.member.as_mut() else { return };
         let mut out = Outbox::new();
         member.peer.flush(&mut out);
         member.todo.extend(out);
         // Nothing but packets and reading follows from a flush.
-        self.carry_out(Now::read());
+        self.carry_out(now);
         let member = self.member_mut();
         member.wires.flush(&member.link);
         member.link.dispatch();
@@ -319,11 +319,12 @@ impl Replica {
         self.open_if_applied();
     }
 
-    /// Serves clients as soon as the tree is what was committed when this member took its stand.
+    /// Serves clients as soon as the tree is what was committed when this member took its stand. What is announced may not
+    /// be applied yet, where the serving core does that.
     pub(super) fn open_if_applied(&mut self) {
-        let announced = self.announced;
+        let applied = self.tree.borrow().last_zxid();
         let Some(member) = self.member.as_mut() else { return };
-        if member.opens_at.is_none_or(|at| at > announced) {
+        if member.opens_at.is_none_or(|at| at > applied) {
             return;
         }
         member.opens_at = None;

@@ -229,7 +229,8 @@ impl Replica {
 
     /// A link is gone, and what was on its way with it.
     pub(super) fn forget_transfers(&mut self, link: LinkId) {
-        let state = &mut self.member_mut().state;
+        let member = self.member_mut();
+        let state = &mut member.state;
         state.reading.remove(&link);
         state.waiting.retain(|waiting| *waiting != link);
         if state.sending.as_ref().is_some_and(|sending| sending.link == link) {
@@ -250,14 +251,15 @@ impl Replica {
 
     pub(super) fn on_read(&mut self, link: LinkId, entries: Option<Vec<(Zxid, Bytes)>>, now: Now) {
         let member = self.member_mut();
-        let Some(reading) = member.state.reading.get_mut(&link) else { return };
+        let Some(Reading { upto, as_inform, .. }) = member.state.reading.get(&link).copied() else { return };
         let Some(entries) = entries.filter(|entries| !entries.is_empty()) else {
             // What it needs has been purged meanwhile. It comes again, and is sent a snapshot.
             tracing::warn!("the log no longer has what a learner needs; it has to come again");
-            return self.close_link(link, &CloseReason::SyncFailed);
+            self.close_link(link, &CloseReason::SyncFailed);
+            return self.tell_peer(now, |peer, clock, out| peer.on_closed(link, clock, out));
         };
         let (last, _) = entries.last().expect("just looked");
-        let (last, upto, as_inform) = (*last, reading.upto, reading.as_inform);
+        let last = *last;
         for (zxid, entry) in entries {
             if as_inform {
                 member.wires.send(link, &PeerPacket::Zab(Packet::Inform { zxid, entry }));
@@ -267,7 +269,7 @@ impl Replica {
             }
         }
         if last < upto {
-            reading.next = Some(last);
+            member.state.reading.insert(link, Reading { upto, as_inform, next: Some(last) });
             return;
         }
         member.state.reading.remove(&link);

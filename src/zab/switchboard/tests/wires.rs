@@ -147,6 +147,7 @@ impl Wires {
             Sent::Notification(round) => {
                 if let Some(from) = self.boards[&me].sid_of(conn) {
                     self.heard.insert((from, me), round);
+                    self.does(me, |board, _, _| board.on_heard(conn));
                 }
             }
             Sent::End => {
@@ -232,7 +233,8 @@ fn who_comes_back_is_found_within_a_second_and_a_bit() {
         wires.run_for(10_000);
         let dials = wires.dials;
         wires.run_for(10_000);
-        assert!(wires.dials - dials <= 2 * 11, "seed {seed}: each of two dials once in a second");
+        // And once or twice each other, who have nothing more to say: for all they know the connection is dead.
+        assert!(wires.dials - dials <= 2 * 11 + 4, "seed {seed}: each of two dials once in a second");
         wires.all_send(2);
         wires.revive();
         wires.all_send(3);
