@@ -33,7 +33,6 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     arguments.defines.warnings().for_each(|warning| tracing::warn!("{warning}"));
     let loaded = config::load(arguments.path.as_deref(), &arguments.defines.properties());
-    let loaded = loaded;
     let planned = loaded.and_then(|loaded| Ok((plan(&loaded)?, loaded)));
     let (plan, Loaded { config, warnings, .. }) = match planned {
         Ok(planned) => planned,

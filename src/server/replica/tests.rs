@@ -24,16 +24,16 @@ async fn replica(dir: &std::path::Path) -> Replica {
         applies: true,
         log: Rc::new(LogPort::new(Way::Near(Rc::new(ServerLog::new(log))), RECORD_LEN_MAX)),
         serve: vec![serve],
-        link: None,
         shared: Arc::new(Shared::new(1, 0)),
         settings: PrepSettings::default(),
         force_sync: true,
         behind_bytes: 1 << 20,
         sessions: SessionTracker::new(2_000),
         first_session: SessionId::new(1),
-        epochs: Epochs::default(),
+        tick_ms: 2_000,
         snapshot_dir: Rc::default(),
         snapshot_gate: Rc::default(),
+        member: None,
     };
     Replica::new(parts, Millis::new(0))
 }

@@ -56,6 +56,7 @@ fn starts_and_stops(layout: &str) {
         shared: Arc::new(Shared::new(serve_cores, TRACE_MASK_DEFAULT)),
         serve_cores,
         link: Some(link),
+        has_peers: true,
     };
     let server = thread::spawn(move || follow(&plan, common));
     let mut peers = ports.map(connect);

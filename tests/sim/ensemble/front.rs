@@ -249,7 +249,8 @@ impl Front {
     /// Answers what is ready, in order.
     fn run_queue(&mut self, slot: u32) {
         while let Some(conn) = self.conns.get_mut(&slot)
-            && let Some(entry) = conn.queue.pop_front_if(|entry| !matches!(entry.wait, Wait::Replica { .. }))
+            && conn.queue.front().is_some_and(|entry| !matches!(entry.wait, Wait::Replica { .. }))
+            && let Some(entry) = conn.queue.pop_front()
         {
             let applied = self.applied();
             match entry.wait {

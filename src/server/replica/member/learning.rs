@@ -4,8 +4,6 @@
 //! Invariant  a request that was forwarded is answered when its transaction is applied here, so that whoever is answered
 //!            reads it here. When the leader is lost nobody knows what became of it: the client's connection is closed.
 
-use std::collections::VecDeque;
-
 use ids::{SessionId, Xid};
 use net::opcode::OpCode;
 use tree::acl::Identity;
@@ -96,7 +94,7 @@ impl Replica {
                 }
                 let member = self.member_mut();
                 let Standing::Learning { link, .. } = member.standing else { return };
-                let waiting = member.revalidating.entry(session).or_insert_with(VecDeque::new);
+                let waiting = member.revalidating.entry(session).or_default();
                 waiting.push_back(Attaching { origin, timeout_ms });
                 member.wires.send(link, &PeerPacket::Revalidate { session, timeout_ms });
             }
