@@ -31,11 +31,16 @@ fn connect(port: u16) -> TcpStream {
 /// A server with a link starts, takes connections of members in, and stops.
 fn starts_and_stops(layout: &str) {
     let directory = tempfile::tempdir().unwrap();
-    let mut config = config::load(None, &[]).unwrap().config;
-    config.local.data_dir = directory.path().to_owned();
-    config.local.data_log_dir = directory.path().to_owned();
-    config.local.client_port = 0;
     let ports = [free_port(), free_port()];
+    let path = directory.path().join("zoo.cfg");
+    let others = "server.2=127.0.0.1:1:2\nserver.3=127.0.0.1:3:4";
+    let own = format!("server.1=127.0.0.1:{}:{}", ports[1], ports[0]);
+    let text =
+        format!("dataDir={}\nclientPort=1\ninitLimit=5\nsyncLimit=5\n{own}\n{others}\n", directory.path().display());
+    std::fs::write(&path, text).unwrap();
+    std::fs::write(directory.path().join("myid"), "1").unwrap();
+    let mut config = config::load(Some(&path), &[]).unwrap().config;
+    config.local.client_port = 0;
     let here = |port| vec![Endpoint { host: Some("127.0.0.1".into()), port }];
     let link = LinkSettings {
         election: here(ports[0]),
