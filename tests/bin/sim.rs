@@ -38,7 +38,8 @@ struct Wish {
 
 fn main() -> ExitCode {
     let range = Range { first: 1, seeds: 1, jobs: 2 };
-    let mut wish = Wish { range, profile: Profile::Chaos, detail: Detail::Notes, is_one: true, protocol: "zab", bug: None };
+    let mut wish =
+        Wish { range, profile: Profile::Chaos, detail: Detail::Notes, is_one: true, protocol: "zab", bug: None };
     let mut arguments = env::args().skip(1);
     while let Some(name) = arguments.next() {
         let value = arguments.next().unwrap_or_default();

@@ -41,13 +41,22 @@ pub enum Do {
 #[derive(Debug)]
 enum Wait {
     /// The replica's word.
-    Replica { ticket: u32, is_sync: bool },
+    Replica {
+        ticket: u32,
+        is_sync: bool,
+    },
     /// Its turn: then this is read, or it is answered with the code.
-    Read { path: String, watch: bool },
+    Read {
+        path: String,
+        watch: bool,
+    },
     Code(i32),
     Sync,
     /// The same; it was applied at this zxid.
-    Done { code: i32, zxid: Zxid },
+    Done {
+        code: i32,
+        zxid: Zxid,
+    },
 }
 
 #[derive(Debug)]
@@ -335,7 +344,8 @@ impl Front {
         let mut code = self.tree.borrow_mut().apply(txn, &mut effects).header_code();
         // A multi says so in its results only.
         if let TxnOp::Multi(ops) = &txn.op {
-            code = ops.iter().find_map(|op| if let TxnOp::Error(code) = op { Some(*code) } else { None }).unwrap_or(code);
+            code =
+                ops.iter().find_map(|op| if let TxnOp::Error(code) = op { Some(*code) } else { None }).unwrap_or(code);
         }
         if let Some(mismatch) = effects.digest_mismatch() {
             self.problem = Some(format!("identical history: {:#x} leads to {mismatch:x?}", txn.zxid.to_u64()));

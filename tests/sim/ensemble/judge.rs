@@ -64,7 +64,11 @@ impl Chronicle {
             return Err("leadership: nobody leads".to_owned());
         }
         let longest = self.leaderless_longest;
-        if longest <= bound { Ok(()) } else { Err(format!("leadership: nobody led for {} ms when all was well", longest / MILLI)) }
+        if longest <= bound {
+            Ok(())
+        } else {
+            Err(format!("leadership: nobody led for {} ms when all was well", longest / MILLI))
+        }
     }
 
     fn has_leader(&mut self, at: Micros, node: NodeId) {
@@ -192,6 +196,9 @@ impl Judge<Process> for Chronicle {
 
     fn missing(&self) -> String {
         let unfinished = self.finished.iter().filter(|finished| !**finished).count();
-        format!("liveness: {unfinished} clients were not served as long as they should have been; servers: {:x?}", self.places)
+        format!(
+            "liveness: {unfinished} clients were not served as long as they should have been; servers: {:x?}",
+            self.places
+        )
     }
 }
