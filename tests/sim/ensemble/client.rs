@@ -173,6 +173,12 @@ impl Client {
         if now > self.heard + patience && (now > self.said + patience / 2 || !self.outstanding.is_empty()) {
             return self.hang_up(context);
         }
+        if context.random().below(100) < self.setup.restless {
+            // To another server, at once: it may not have what this client has seen.
+            self.hang_up(context);
+            self.phase = Phase::Alone(now);
+            return self.dial(context);
+        }
         if context.is_quiet() && self.done >= ENOUGH && self.outstanding.is_empty() {
             if !std::mem::replace(&mut self.is_finished, true) {
                 context.report(Report::Finished);

@@ -64,6 +64,8 @@ pub struct Setup {
     pub snapshot_every: usize,
     /// Between two thoughts of a client, at most.
     pub think: Micros,
+    /// Of a hundred thoughts of a client, how many are to go to another server.
+    pub restless: usize,
     /// Znodes that clients quarrel about.
     pub paths: u32,
 }

@@ -67,6 +67,7 @@ impl EnsembleTrial {
             segment_len: 64 << (10 + random.below(3)),
             snapshot_every: random.pick(&[20, 60, 200, 1000]),
             think: random.pick(&[20, 60, 60, 150]) * MILLI,
+            restless: random.pick(&[0, 0, 1, 4]),
             paths: random.pick(&[3, 8, 20]),
         };
         let span = SPAN.0 + random.bits() % SPAN.1;
