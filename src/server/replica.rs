@@ -167,6 +167,9 @@ impl Replica {
             member,
         } = parts;
         let last = tree.borrow().last_zxid();
+        if member.is_some() {
+            snapshot_gate.set_durable(last);
+        }
         // A member tracks sessions while it leads.
         if member.is_none() {
             for (session, timeout_ms) in tree.borrow().sessions() {

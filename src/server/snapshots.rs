@@ -10,6 +10,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use ids::Zxid;
 use storage::{Disk, SnapshotError, SnapshotWriter};
 use tree::snapshot::{SnapshotHead, SnapshotItem};
 use tree::tree::Tree;
@@ -37,6 +38,9 @@ pub const METADATA_LEN: usize = 24;
 pub struct SnapshotGate {
     is_closed: Cell<bool>,
     is_busy: Cell<bool>,
+    /// How far the log on disk goes, at a member: it applies what a quorum has, which its own log may not have yet.
+    durable: Cell<Option<Zxid>>,
+    rose: Notify,
     opened: Notify,
     /// Rung when nobody is at work any more.
     pub ended: Notify,
@@ -54,6 +58,13 @@ impl SnapshotGate {
     /// A snapshot that is being written is dropped, soon, and none is begun or purged before [`allow`](SnapshotGate::allow).
     pub fn abandon(&self) {
         self.is_closed.set(true);
+        self.rose.ring();
+    }
+
+    /// The own log on disk goes so far.
+    pub fn set_durable(&self, upto: Zxid) {
+        self.durable.set(Some(upto));
+        self.rose.ring();
     }
 
     /// The end of [`abandon`](SnapshotGate::abandon).
@@ -73,6 +84,15 @@ impl SnapshotGate {
 }
 
 impl AtWork<'_> {
+    /// Waits until the log on disk has everything up to `zxid`: a snapshot that went further would look, after a crash,
+    /// as if the log had lost its end. False when it was abandoned meanwhile.
+    async fn wait_for_log(&self, zxid: Zxid) -> bool {
+        while self.0.durable.get().is_some_and(|durable| durable < zxid) && !self.is_abandoned() {
+            self.0.rose.wait().await;
+        }
+        !self.is_abandoned()
+    }
+
     /// Whether to stop.
     pub fn is_abandoned(&self) -> bool {
         self.0.is_closed.get()
@@ -147,6 +167,10 @@ async fn write_body<D: Disk>(
     }
     encoder.end();
     writer.write(encoder.bytes()).await?;
+    if !work.wait_for_log(head.zxid).await {
+        writer.abandon().await;
+        return Ok(false);
+    }
     writer.finish(&metadata(head)).await?;
     Ok(true)
 }

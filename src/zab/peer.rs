@@ -13,7 +13,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use ids::{Epoch, Millis, Sid, Zxid};
+use ids::{Millis, Sid, Zxid};
 
 use crate::config::EnsembleConfig;
 use crate::election::{Candidacy, Election, ElectionAction, ElectionSettings};
@@ -524,11 +524,6 @@ impl Peer {
             assert!(!leader.is_active() || leader.epoch() == self.epochs.current, "a leader leads in its epoch");
         }
     }
-}
-
-/// The zxid of a leader's first proposal.
-pub fn first_zxid(epoch: Epoch) -> Zxid {
-    Zxid::new(epoch, 1)
 }
 
 #[cfg(test)]

@@ -259,6 +259,7 @@ impl Replica {
                 if upto <= self.member_mut().peer.history().last() {
                     self.tell_peer(now, |peer, clock, out| peer.on_durable(upto, clock, out));
                 }
+                self.snapshot_gate.set_durable(upto);
             }
             FromLog::Room => self.hear_all(now),
             FromLog::Saved { snapshot_dir } => self.on_saved(snapshot_dir, now),

@@ -143,6 +143,7 @@ impl Replica {
         assert!(!self.stands(), "clients would see the state change under them");
         let zxid = tree.last_zxid();
         self.stop_sending();
+        self.snapshot_gate.set_durable(zxid);
         (self.prepared, self.durable, self.committed, self.announced) = (zxid, zxid, zxid, zxid);
         self.prep = tree::prep::Prep::new();
         self.spread_tree(tree);
