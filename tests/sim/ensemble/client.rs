@@ -161,6 +161,10 @@ impl Client {
         if let (Phase::Served, Some((session, _))) = (self.phase, self.session) {
             context.report(Report::Client(Seen::Disconnected { session }));
         }
+        if self.outstanding.iter().any(|asked| asked.wish == Wish::Close) {
+            // Nobody comes back for a session that he has closed, whether that was heard or not.
+            self.session = None;
+        }
         self.outstanding.clear();
         self.watched.clear();
         self.phase = Phase::Alone(context.steady() + context.random().bits() % (200 * MILLI));
