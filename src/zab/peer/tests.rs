@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::string::{String, ToString};
 use std::{format, vec};
 
+use ids::Epoch;
+
 use super::*;
 
 /// A link's two ends: the dialling member first.
